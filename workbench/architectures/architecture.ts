@@ -8,6 +8,7 @@ import type { TensorInfo, TensorSource } from "../../hub/safetensors/index.ts";
 import { type Counts, countNetwork, type LayerCosts } from "./count.ts";
 import { type LayerInfo, layersIn, type Module, type ParameterInfo, parametersIn } from "./network.ts";
 import type { ImageSettings, UsualPreparation } from "./parts/image-terms.ts";
+import type { Places, Symmetry } from "./symmetry.ts";
 import type { LayerSource, Task } from "./task.ts";
 
 type Fields = Record<string, unknown>;
@@ -33,6 +34,12 @@ export interface Architecture<Config = unknown> {
   readConfig(json: Record<string, unknown>, file: string): Config;
   /** The modules of the network. Parameters are saved in this order, and layers are listed in it. */
   network(config: Config): readonly Module[];
+  /**
+   * The free permutations of its parameters, see symmetry.ts. Those of parts of a unit precede those of whole units.
+   * Default: none
+   * @param places the axes of the parameters in `network`
+   */
+  symmetries?(config: Config, places: Places): Symmetry[];
   /**
    * The rounded multiply-adds of the dense model by which published tables divide; undefined for sizes that were not
    * published. Default: the reference's count of the dense model

@@ -34,6 +34,26 @@ export interface LayerSource<Config = unknown> {
   hasLayer(name: string): boolean;
 }
 
+/** Computes the state of a forward pass after a step from the state before it, float32. */
+export type Step = (state: Tensor) => Tensor;
+
+/**
+ * A forward pass without dropout, in steps that need nothing but the state before them, such as the residual branches
+ * of a transformer. Sequential calibration runs one step after the other over all of its data.
+ */
+export interface Stepwise<Config = unknown> {
+  /**
+   * The state before the first step. No layer that may be structured runs here.
+   * @param input token ids or images, as for the whole pass
+   */
+  start(model: LayerSource<Config>, input: Tensor): Tensor;
+  /**
+   * The steps in order. They are called within the same `tidy` as this function.
+   * @param state a state of the sequences or images for which the steps are called
+   */
+  steps(model: LayerSource<Config>, state: Tensor): readonly Step[];
+}
+
 /** The sizes of a language model. */
 export interface LanguageSizes {
   /** longest sequence, in tokens */
@@ -72,6 +92,8 @@ export interface LanguageTask<Config = unknown> {
   hidden(model: LayerSource<Config>, ids: Tensor2D, options: LanguageOptions): Tensor3D;
   /** The weight of the head, float32 (vocabulary, width). */
   head(model: LayerSource<Config>): Tensor2D;
+  /** the computation of `hidden` in steps. Default: sequential calibration runs whole passes, which takes longer */
+  readonly stepwise?: Stepwise<Config>;
 }
 
 /** The sizes of an image classifier. */
@@ -128,6 +150,8 @@ export interface ImageTask<Config = unknown> {
    * @throws ShapeError if the images have another size than the model's
    */
   logits(model: LayerSource<Config>, images: Tensor4D, options: ClassifierOptions): Tensor2D;
+  /** the computation of `logits` in steps. Default: sequential calibration runs whole passes, which takes longer */
+  readonly stepwise?: Stepwise<Config>;
 }
 
 /** The task of a model. */

@@ -10,11 +10,16 @@ import {
   expectInit,
   INITS,
   type Init,
+  ORDERS,
+  SYMMETRY_KINDS,
+  type SymmetryKind,
 } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
+import type { CalibrationSettings } from "../pipeline/calibrate.ts";
+import { NO_ORDER } from "../pipeline/reorder.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
@@ -38,7 +43,7 @@ export function addConversionOptions(command: Command): void {
     .addOption(
       new Option(
         "--allocate <how>",
-        "allocation of the budget: the same share for each layer, or by singular values over all layers",
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
       )
         .choices(ALLOCATIONS)
         .default("uniform"),
@@ -52,8 +57,20 @@ export function addConversionOptions(command: Command): void {
         .default("integrated"),
     )
     .addOption(new Option("--init <how>", "initialization of the converted layers").choices(INITS).default("svd"))
+    .addOption(
+      new Option("--reorder <order>", `put units in another order first: ${summaries()}`)
+        .choices([NO_ORDER, ...ORDERS.map(({ name }) => name)])
+        .default(NO_ORDER),
+    )
+    .addOption(
+      new Option("--reorder-units <kinds...>", "units to reorder (default: all that the model has)").choices(
+        SYMMETRY_KINDS,
+      ),
+    )
     .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000);
 }
+
+const summaries = () => ORDERS.map(({ name, summary }) => `${name}, ${summary}`).join("; ");
 
 /** Adds the options for the data set of the calibration. */
 export function addCalibrationOptions(command: Command): void {
@@ -69,6 +86,12 @@ export function addCalibrationOptions(command: Command): void {
     .option(
       "--calibrate-memory <GB>",
       "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
+      numberFrom(0),
+    )
+    .option("--sequential", "fit each layer to the inputs that the layers converted before it cause")
+    .option(
+      "--damping <share>",
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
       numberFrom(0),
     )
     .option(
@@ -88,6 +111,9 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   allocate: Allocation;
   convolutions: Convolutions;
   init: Init;
+  /** `none`, or the name of an order */
+  reorder: string;
+  reorderUnits?: SymmetryKind[];
   searchSteps: number;
   /** number type of dense weights in memory */
   dtype?: WeightType;
@@ -99,6 +125,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateEncoding?: string;
   calibrateSamples?: number;
   calibrateContext?: number;
+  sequential?: boolean;
+  damping?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -106,11 +134,37 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   json?: boolean;
 }
 
+/** The data set to calibrate on; undefined if none is given. */
+export function calibrationSettingsOf(options: ConvertVerbOptions): CalibrationSettings | undefined {
+  const { calibrate: dataset } = options;
+  if (dataset === undefined) return undefined;
+  return {
+    dataset,
+    config: options.calibrateConfig,
+    split: options.calibrateSplit ?? "train",
+    column: options.calibrateColumn,
+    encoding: options.calibrateEncoding,
+    samples: options.calibrateSamples ?? 32,
+    context: options.calibrateContext,
+  };
+}
+
+/** Whether units are reordered and no layer is converted. */
+export const isReorderOnly = ({ structure, reorder }: ConvertVerbOptions): boolean =>
+  structureNamed(structure).isDense === true && reorder !== NO_ORDER;
+
 /** Checks the options. @throws UsageError if options contradict each other or are missing */
 export function checkUsage(options: ConvertVerbOptions): void {
   const { structure, budget, flops, widths, init, allocate, out, dryRun } = options;
   const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
-  if (given.length !== 1) {
+  if (options.reorderUnits && options.reorder === NO_ORDER) {
+    throw new UsageError("--reorder-units needs --reorder; give an order");
+  }
+  if (isReorderOnly(options)) {
+    const [flag] = [...given.map(([name]) => `--${name}`), ...(dryRun ? ["--dry-run"] : [])];
+    if (flag)
+      throw new UsageError(`${flag} and --structure dense contradict each other: nothing is converted; leave it out`);
+  } else if (given.length !== 1) {
     const names = given.map(([name]) => `--${name}`).join(" and ");
     throw new UsageError(
       given.length === 0
@@ -129,7 +183,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
     );
   }
   for (const [flag, other] of [
-    ["--allocate global", allocate === "global"],
+    [`--allocate ${allocate}`, allocate !== "uniform"],
     ["--init search", init === "search"],
   ] as const) {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
@@ -147,6 +201,15 @@ function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
   if (CALIBRATED_INITS.has(init) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
+  }
+  if (options.allocate === "loss" && calibrate === undefined) {
+    throw new UsageError("--allocate loss needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.sequential && calibrate === undefined) {
+    throw new UsageError("--sequential needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.damping !== undefined && !options.sequential) {
+    throw new UsageError("--damping needs --sequential; give it, or leave out --damping");
   }
   const detail = DETAILS.find((name) => options[name] !== undefined);
   if (calibrate === undefined && detail) {

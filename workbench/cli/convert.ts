@@ -8,6 +8,7 @@ import {
   type Conversion,
   type ConversionPlan,
   expectDense,
+  FinishedLayers,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -18,10 +19,22 @@ import { type Converted, convertModel, type PlanRequest } from "../pipeline/conv
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
+import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
+import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
+import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
+import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
-import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
+import {
+  addCalibrationOptions,
+  addConversionOptions,
+  type ConvertVerbOptions,
+  calibrationSettingsOf,
+  checkUsage,
+  isReorderOnly,
+} from "./convert-options.ts";
+import { reorderOnly } from "./convert-order.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import {
   addEngineOptions,
@@ -63,6 +76,10 @@ convolution becomes lowrank.
 Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for
 inputs from the data set of --calibrate.
+
+--reorder puts hidden units, heads and other units whose order is free in an
+order in which blocks fit better. The outputs of the dense model do not change.
+With --structure dense the reordered model is written without a conversion.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -74,6 +91,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure lowrank --budget 0.35 --allocate global --out models/gpt2-lowrank",
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
+      "gblr convert models/gpt2 --structure gblr --budget 0.35 --reorder clusters --out models/gpt2-ordered",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
     ].join("\n"),
@@ -94,11 +112,12 @@ export function addConvert(program: Command): void {
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
+  if (isReorderOnly(options)) return reorderOnly(name, options);
   const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  const interrupted = "interrupted; nothing was written";
+  const interrupted = "interrupted; finished layers are kept: run the same command again to resume";
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
@@ -106,13 +125,13 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
   else if (isAllocatedLater(options)) {
-    print("This plan allocates uniformly: --allocate global with --init activation is decided after calibration.");
+    print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
 
 /** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
 const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
-  init === "activation" && allocate === "global";
+  allocate === "loss" || (init === "activation" && allocate === "global");
 
 /** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
@@ -136,12 +155,19 @@ async function* convertAndSave(
       yield { kind: "planned", plan: found };
       return { plan: found };
     }
-    const data = yield* calibrationData(options, { model, source, context });
+    const settings = calibrationSettingsOf(options);
+    const data = settings && (yield* openCalibration(settings, { model, source, context }));
+    const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes } = options;
+    const { calibrateMemory: gigabytes, sequential, damping } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration: data, calibrationBytes };
-    const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
+    const calibrated = { calibration, calibrationBytes, sequential, damping };
+    const finished = new FinishedLayers(
+      `${resolve(options.out as string)}.layers`,
+      identityOf(options, source, engine),
+    );
+    const order = { reorder: requestOf(options) };
+    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     try {
@@ -151,11 +177,27 @@ async function* convertAndSave(
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
-    const written = await writtenOf(options.out as string, files, { model, converted, source, before, began });
+    await finished.remove(converted.plan.layers.map((layer) => layer.name));
+    const out = options.out as string;
+    const written = await writtenOf(out, files, { model, converted, source, before, began });
+    const { seconds } = written;
+    const made = { model, converted, source, calibration, out, seconds, dataset: options.calibrate, seed };
+    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine) });
     return { ...converted, written };
   } finally {
     model.dispose();
   }
+}
+
+/** What finished layers depend on, beside their weights and the settings of the convert stage. */
+function identityOf(
+  { calibrate, calibrateConfig, calibrateSplit, calibrateColumn, ...options }: ConvertVerbOptions,
+  { name, revision }: Source,
+  engine: Engine,
+): unknown {
+  const { calibrateEncoding, calibrateSamples, calibrateContext, dtype } = options;
+  const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
+  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateContext];
 }
 
 interface Before {
@@ -194,24 +236,6 @@ function costOf({ structure, budget, flops, widths, layers, convolutions }: Conv
   };
 }
 
-async function* calibrationData(
-  options: ConvertVerbOptions,
-  opened: { model: Model; source: Source; context: StageContext },
-) {
-  const { calibrate: dataset } = options;
-  if (dataset === undefined) return undefined;
-  const settings = {
-    dataset,
-    config: options.calibrateConfig,
-    split: options.calibrateSplit ?? "train",
-    column: options.calibrateColumn,
-    encoding: options.calibrateEncoding,
-    samples: options.calibrateSamples ?? 32,
-    context: options.calibrateContext,
-  };
-  return yield* openCalibration(settings, opened);
-}
-
 interface Saving {
   options: ConvertVerbOptions;
   source: Source;
@@ -222,7 +246,7 @@ interface Saving {
 /** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
-  { plan, conversion }: Converted,
+  { plan, conversion, damping, reordered }: Converted,
   { options, source, engine, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
@@ -238,7 +262,10 @@ async function* saveConverted(
       init,
       seed,
       ...(calibrate !== undefined && { calibration: calibrate }),
+      ...(damping !== undefined && { sequential: true, damping }),
+      ...(reordered && { reorder: reordered.order }),
     },
+    texts: await reorderTexts(source.folder, reordered),
     signal,
   });
   const { reference, actual } = conversion.counts;
@@ -246,19 +273,37 @@ async function* saveConverted(
     title: basename(resolve(out)),
     task: model.architecture.task.kind,
     structure: plan.structure,
-    ...(await originFacts(source, { engine, command: commandLine(), versions: versionsOf(engine) })),
+    ...(await originFacts(source, originOf(engine))),
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : [])];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+}
+
+const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });
+
+/** Options that are not settings of the result: places, outputs, and the machine. */
+const NO_SETTINGS = ["out", "dryRun", "force", "json", "engine", "device", "precision", "threads", "calibrateMemory"];
+/** Options of which the row of the results has the values by other names. */
+const OF_ROW = ["structure", "budget", "flops", "widths", "layers", "allocate", "init", "seed", "searchSteps"];
+
+/** The settings of the conversion, and those that are options of the method. */
+function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings" | "options"> {
+  const given = Object.entries(options).filter(
+    ([name, value]) => value !== undefined && !NO_SETTINGS.includes(name),
+  ) as [string, string | number | boolean][];
+  const isOption = ([name, value]: [string, unknown]) =>
+    !OF_ROW.includes(name) && !/^(calibrate|check)/.test(name) && typeof value !== "object";
+  return { settings: Object.fromEntries(given), options: Object.fromEntries(given.filter(isOption)) };
 }
 
 /** The document of --json. */
 function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows } = done;
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
-  return { model, plan, ...conversion, ...written, seed, ...calibration };
+  const { conversion, written, rows, damping, reordered } = done;
+  const sequential = damping !== undefined && { sequential: true, damping };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
+  return { model, plan, ...conversion, ...written, seed, ...calibration, ...(reordered && { reordered }) };
 }
 
 /**

@@ -8,10 +8,11 @@ import { isDense } from "../../hub/model-folder/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, type LayerInfo, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import { allocateRanks, type LayerSpectrum } from "../structures/allocation.ts";
+import { allocateRanks, type LayerRank, type LayerSpectrum } from "../structures/allocation.ts";
 import { allowance } from "../structures/budget.ts";
 import { matrixOfPosition } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
+import { allocateByLoss } from "../structures/loss-allocation.ts";
 import type { Structure } from "../structures/structure.ts";
 import type { Decompositions } from "./decompositions.ts";
 import type { PlannedLayer } from "./plan.ts";
@@ -74,7 +75,32 @@ export async function shareGlobally(
       singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
     });
   }
-  const ranks = allocateRanks(spectra, budget);
+  return plannedWith(allocateRanks(spectra, budget), { structure, layers, budget });
+}
+
+interface ToShareByLoss extends ToShare {
+  /** by layer name, see `LayerEnergies` */
+  energies: ReadonlyMap<string, ArrayLike<number>>;
+}
+
+/**
+ * Allocates the budget such that the predicted increase of the loss is minimal.
+ * @throws EngineError when rank 1 in every layer is not affordable within the budget
+ */
+export function shareByLoss({ structure, layers, budget, energies }: ToShareByLoss): PlannedLayer[] {
+  if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
+  const felt = layers.map(({ name, nIn, nOut, rows }) => ({
+    name,
+    nIn,
+    nOut,
+    rows,
+    energies: energies.get(name) ?? [],
+  }));
+  return plannedWith(allocateByLoss(felt, budget), { structure, layers, budget });
+}
+
+/** The plan in which each layer costs as much as low rank of its rank. */
+function plannedWith(ranks: readonly LayerRank[], { structure, layers, budget }: ToShare): PlannedLayer[] {
   const planned = layers.map((layer, i): PlannedLayer => {
     const { dense: stays, rank } = ranks[i] as (typeof ranks)[number];
     if (stays) return { ...layer, structure: dense.name, allowed: layer.dense, cost: layer.dense };

@@ -1,22 +1,11 @@
 // Calibration: the covariance of each layer's inputs, that is the mean of x xᵀ over the rows that go through the layer
 // while the model runs on sample data. The caller provides the data and the forward pass; the model is not changed.
 
-import {
-  add,
-  matMul,
-  mul,
-  reshape,
-  type Tensor,
-  type Tensor2D,
-  tensor2d,
-  tidy,
-  type Variable,
-  variable,
-  zeros,
-} from "@tensorflow/tfjs-core";
+import { type Tensor, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
+import { RunningMean } from "./running-mean.ts";
 
 /** Options of `calibrate`. */
 export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
@@ -145,33 +134,3 @@ function watch(model: Model, means: Map<string, RunningMean>, run: () => void): 
 
 const rowsOf = (means: ReadonlyMap<string, RunningMean>): number =>
   Math.max(0, ...Array.from(means.values(), ({ rows }) => rows));
-
-/**
- * A running mean of x xᵀ. It is not computed from a sum, because a float32 sum over many batches would lose digits of
- * the last ones.
- */
-class RunningMean {
-  rows = 0;
-  /** undefined before the first rows */
-  mean: Variable | undefined;
-  private readonly n: number;
-
-  constructor(n: number) {
-    this.n = n;
-  }
-
-  /**
-   * Adds the rows of x to the mean.
-   * @param x (…, n)
-   */
-  take(x: Tensor): void {
-    tidy(() => {
-      const flat = reshape(x, [-1, this.n]) as Tensor2D;
-      const count = flat.shape[0];
-      this.rows += count;
-      const here = matMul(flat, mul(flat, 1 / this.rows), true);
-      this.mean ??= variable(zeros([this.n, this.n]), false);
-      this.mean.assign(add(mul(this.mean, 1 - count / this.rows), here));
-    });
-  }
-}

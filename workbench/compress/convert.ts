@@ -19,7 +19,9 @@ import {
   type StartOptions,
 } from "../structures/structure.ts";
 import { Decompositions } from "./decompositions.ts";
+import type { FinishedLayer, FinishedLayers } from "./finished-layers.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
+import { type SequentialProgress, targetOf } from "./sequential.ts";
 
 /** Options of `convert`. */
 export interface ConvertOptions {
@@ -30,6 +32,11 @@ export interface ConvertOptions {
    * layer is read after its event `layer`, so that a caller may compute it then
    */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /**
+   * K (n_in, n_in) by layer name: a layer is fitted to W + W K instead of its weight W, see sequential.ts. Read when its
+   * Σ is read. Default none
+   */
+  corrections?: ReadonlyMap<string, Tensor2D>;
   /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
   locations?: string;
   /** random seed of the search and of `uniform` locations. Default 0 */
@@ -38,13 +45,18 @@ export interface ConvertOptions {
   searchSteps?: number;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
-  /** whether layers are converted from the last to the first, see pipeline/grouped-covariances.ts. Default false */
-  backwards?: boolean;
+  /** names of the layers in the order in which they are converted. Default: the order of the plan */
+  order?: readonly string[] | undefined;
+  /** keeps finished layers on disk, and reads those of an earlier process. Default: none are kept */
+  finished?: FinishedLayers | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
 
-/** A layer after its conversion: its plan, cost, errors and time. */
+/**
+ * A layer after its conversion: its plan, cost, errors and time. With a correction K, the output error is that of the
+ * target W + W K for the inputs that the layer will see.
+ */
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
@@ -65,7 +77,10 @@ export interface Conversion {
 export type ConvertEvent =
   | { kind: "layer"; name: string; index: number; of: number }
   | SearchProgress
+  | SequentialProgress
   | { kind: "replaced"; layer: ConvertedLayer }
+  /** like `replaced`, for a layer that an earlier process has converted; there is no event `layer` for it */
+  | { kind: "restored"; layer: ConvertedLayer; index: number; of: number }
   | ({ kind: "converted" } & Conversion);
 
 /**
@@ -86,20 +101,27 @@ export async function* convert(
       "choose one",
     );
   }
-  const layers: ConvertedLayer[] = [];
-  const { backwards = false } = options;
-  const order = backwards ? plan.layers.toReversed() : plan.layers;
-  for (const [index, layer] of order.entries()) {
+  const done = new Map<string, ConvertedLayer>();
+  const finished = options.finished && new Kept(options.finished.with(settingsOf(plan, { ...options, init })));
+  for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
     options.signal?.throwIfAborted();
     takeApart(model, [layer]);
+    const restored = await restoredLayer(model, layer, finished);
+    if (restored) {
+      done.set(layer.name, restored);
+      yield { kind: "restored", layer: restored, index, of: plan.layers.length };
+      continue;
+    }
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
-    layers[backwards ? "unshift" : "push"](converted);
+    done.set(layer.name, converted);
+    await finished?.keep(model, converted);
     // The dense weight's memory is of no use to the factors, whose sizes are others.
     releaseMemory();
     yield { kind: "replaced", layer: converted };
     await eventLoopTurn();
   }
+  const layers = plan.layers.map(({ name }) => done.get(name) as ConvertedLayer);
   yield {
     kind: "converted",
     structure: plan.structure,
@@ -108,6 +130,54 @@ export async function* convert(
     totals: { ...totalsOf(layers, plan.totals.budget), allowed: plan.totals.allowed },
     counts: countsWith(model, Object.fromEntries(layers.map(({ name, cost }) => [name, cost]))),
   };
+}
+
+/** What the result depends on besides weights and covariances. */
+function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps }: ConvertOptions): object {
+  const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps };
+}
+
+/** Finished layers, with the fingerprints of the dense weights that were looked for. */
+class Kept {
+  private readonly fingerprints = new Map<string, string>();
+  private readonly finished: FinishedLayers;
+
+  constructor(finished: FinishedLayers) {
+    this.finished = finished;
+  }
+
+  async find(model: Model, name: string): Promise<FinishedLayer | undefined> {
+    const weight = denseWeight(model, name);
+    const fingerprint = await this.finished.fingerprint(name, weight);
+    weight.dispose();
+    this.fingerprints.set(name, fingerprint);
+    return this.finished.read(name, fingerprint);
+  }
+
+  async keep(model: Model, layer: ConvertedLayer): Promise<void> {
+    const fingerprint = this.fingerprints.get(layer.name);
+    if (fingerprint !== undefined) await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
+  }
+}
+
+/** Puts a layer of an earlier process in place; undefined if there is none. */
+async function restoredLayer(
+  model: Model,
+  layer: PlannedLayer,
+  kept: Kept | undefined,
+): Promise<ConvertedLayer | undefined> {
+  if (!kept || isDense(layer.structure)) return undefined;
+  const found = await kept.find(model, layer.name);
+  if (!found) return undefined;
+  replaceLayer(model, layer.name, structureNamed(layer.structure).forLayer(layer, model.masks), found.parameters);
+  return found.layer;
+}
+
+function inOrder(layers: readonly PlannedLayer[], order: readonly string[] | undefined): readonly PlannedLayer[] {
+  if (!order) return layers;
+  const places = new Map(order.map((name, place) => [name, place]));
+  return layers.toSorted((a, b) => (places.get(a.name) ?? 0) - (places.get(b.name) ?? 0));
 }
 
 /**
@@ -130,7 +200,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, decompositions, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
+  { plan, init, covariances, corrections, locations, signal, seed = 0, searchSteps = 1000, ...options }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -141,26 +211,32 @@ async function* convertLayer(
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
-  // Triples that the plan could not keep are computed once more, and kept until the layer is converted.
+  const correction = corrections?.get(layer.name);
+  const target = targetOf(weight, correction);
+  // Triples that the plan could not keep are computed once more, and kept until the layer is converted. Those of the
+  // plan are of the weight.
+  const decompositions = correction ? undefined : options.decompositions;
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search compares its result with initialization `svd`; both use the same triples.
-    if (init === "search") await known.singularValues(layer.name, weight);
+    if (init === "search") await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
-    const { parameters, by } = yield* startLayer(weight, init, { ...start, ...rules, triples });
+    const { parameters, by } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);
-    const errors = await layerErrors(weight, approximation, covariance);
+    const { error } = await layerErrors(weight, approximation);
+    const { outputError } = await layerErrors(target, approximation, covariance);
     approximation.dispose();
     const cost = await structure.cost(parameters);
     replaceLayer(model, layer.name, structure, parameters);
-    return { ...layer, cost, by, ...errors, seconds: seconds() };
+    return { ...layer, cost, by, error, ...(outputError !== undefined && { outputError }), seconds: seconds() };
   } catch (error) {
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
   } finally {
     known.forget(layer.name);
+    target.dispose();
     weight.dispose();
   }
 }

@@ -6,6 +6,8 @@
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
 import { outputTriples, type Triples } from "../gblr/init/index.ts";
+import { lossEnergies } from "./loss-spectrum.ts";
+import type { Sensitivity } from "./sensitivity.ts";
 
 /** Most bytes of singular vectors that are kept. Those of all layers of GPT-2 medium take 1.6 GB. */
 const MOST_BYTES = 2e9;
@@ -41,12 +43,29 @@ export class Decompositions {
     const triples: Triples = covariance ? await outputTriples(weight, covariance) : await svd(weight);
     const values = await triples.s.data();
     this.spectra.set(name, { values, covariance });
+    this.keep(name, triples, covariance);
+    return values;
+  }
+
+  /** The energies of a layer for allocation by the loss, see loss-spectrum.ts. Operands are those of `singularValues`. */
+  async lossEnergies(
+    name: string,
+    weight: Tensor2D,
+    { covariance, felt }: { covariance: Tensor2D; felt: Sensitivity },
+  ): Promise<Float64Array> {
+    this.forget(name);
+    const triples = await outputTriples(weight, covariance);
+    const energies = await lossEnergies(weight, { vectors: triples.u, covariance, felt });
+    this.keep(name, triples, covariance);
+    return energies;
+  }
+
+  private keep(name: string, triples: Triples, covariance: Tensor2D | undefined): void {
     if (this.bytes + bytesOf(triples) > this.most) disposeOf(triples);
     else {
       this.kept.set(name, { ...triples, covariance });
       this.bytes += bytesOf(triples);
     }
-    return values;
   }
 
   /**

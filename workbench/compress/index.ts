@@ -22,6 +22,7 @@ export {
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
+export { FinishedLayers } from "./finished-layers.ts";
 export {
   ALLOCATIONS,
   type Allocation,
@@ -30,9 +31,33 @@ export {
   type Convolutions,
   chooseLayers,
   expectDense,
+  layersToConvert,
   type PlannedLayer,
   type PlanOptions,
   type PlanTotals,
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export {
+  type InputPowers,
+  type InputPowersEvent,
+  type InputPowersOptions,
+  inputPowers,
+  ORDERS,
+  type OrderKind,
+  type OrderScore,
+  orderNamed,
+  permuteModel,
+  type ReorderEvent,
+  type ReorderedUnits,
+  type Reordering,
+  type ReorderOptions,
+  reorderModel,
+  SYMMETRY_KINDS,
+  type Symmetry,
+  type SymmetryKind,
+  symmetriesOf,
+  type Units,
+} from "./reorder/index.ts";
+export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
+export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

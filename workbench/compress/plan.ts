@@ -10,11 +10,14 @@ import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Structure, StructureKind } from "../structures/structure.ts";
-import { expectShare, type LayerToPlan, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
+import { expectShare, type LayerToPlan, shareByLoss, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
 import { Decompositions } from "./decompositions.ts";
 
-/** `uniform` gives each layer the same share of the budget; `global` allocates it by singular values. */
-export const ALLOCATIONS = ["uniform", "global"] as const;
+/**
+ * `uniform` gives each layer the same share of the budget; `global` allocates it by singular values, and `loss` by the
+ * predicted increase of the loss.
+ */
+export const ALLOCATIONS = ["uniform", "global", "loss"] as const;
 /** How a budget is shared among layers. */
 export type Allocation = (typeof ALLOCATIONS)[number];
 
@@ -84,13 +87,16 @@ export interface PlanOptions {
   layers?: string | readonly string[];
   /**
    * `uniform`: the same share for each layer; `global`: by singular values, such that the largest relative error over
-   * all layers is minimal. Default `uniform`
+   * all layers is minimal; `loss`: by `energies`, such that the predicted increase of the loss is minimal. Default
+   * `uniform`
    */
   allocation?: Allocation;
   /** one matrix per convolution, or per position of the kernel. Default `integrated` */
   convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name. If given, `global` allocates by output errors */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /** `loss`: predicted increases of the loss by layer name, one for each singular triple, see loss-spectrum.ts */
+  energies?: ReadonlyMap<string, ArrayLike<number>>;
   /** stores decompositions of `global` for the conversion. Default: they are not kept */
   decompositions?: Decompositions | undefined;
 }
@@ -132,8 +138,10 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
   const shared = { structure: structureOf, layers, budget };
-  if (allocation === "global") expectDense(model, namesIn(model, layers));
+  if (allocation !== "uniform") expectDense(model, namesIn(model, layers));
   if (allocation === "uniform") return finished(shareUniformly(shared), budget);
+  if (allocation === "loss")
+    return finished(shareByLoss({ ...shared, energies: options.energies ?? new Map() }), budget);
   const decompositions = options.decompositions ?? new Decompositions();
   try {
     return finished(await shareGlobally(model, { ...shared, covariances, decompositions }), budget);
@@ -206,14 +214,15 @@ function askedFor(
     const names = given.map(([name]) => name).join(" and ") || "none of them";
     throw new EngineError(`a conversion takes one of budget, flops and widths, got ${names}`, "choose one");
   }
-  if (!hasRank && allocation === "global") {
+  const isUniform = allocation === undefined || allocation === "uniform";
+  if (!hasRank && !isUniform) {
     throw new EngineError(`${name} has no rank that could be allocated`, "use uniform allocation");
   }
   if (widths === undefined) return flops === undefined ? { budget: budget as number } : { flops };
   if (!hasWidths) {
     throw new EngineError(`widths are for GBLR layers, the structure is ${name}`, "use a budget or flops instead");
   }
-  if (allocation === "global") {
+  if (!isUniform) {
     throw new EngineError(
       `widths "${widths}" determine the cost of each layer, so nothing can be allocated`,
       "choose one",
@@ -222,8 +231,11 @@ function askedFor(
   return { widths };
 }
 
-/** The layers that the option `layers` selects, in the order of the model. */
-function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
+/**
+ * The layers that the option `layers` selects, in the order of the model.
+ * @throws EngineError when a pattern matches no layer
+ */
+export function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
   const { storedName } = namesOf(model.architecture);

@@ -8,11 +8,15 @@ import {
   type Covariances,
   convert,
   Decompositions,
+  type FinishedLayers,
   type Init,
 } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
+import { lossEnergies } from "./loss-energies.ts";
+import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
+import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
@@ -22,6 +26,8 @@ export interface PlanRequest {
   decompositions?: Decompositions;
   /** Σ by layer name, (n_in, n_in). With it, a global allocation minimizes output errors */
   covariances?: Covariances;
+  /** what an allocation by the loss needs, see `PlanOptions.energies` */
+  energies?: ReadonlyMap<string, ArrayLike<number>>;
 }
 
 /** Options of `convertModel`. */
@@ -36,10 +42,21 @@ export interface ConvertStageOptions {
   searchSteps: number;
   /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
+  /** puts units in order before anything else. Default: they stay as they are */
+  reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
+  /**
+   * whether each layer is fitted to the inputs that the layers converted before it cause, see compress/sequential.ts.
+   * Needs calibration data. Default false
+   */
+  sequential?: boolean | undefined;
+  /** sequential: share of the mean diagonal entry that is added to covariances. Default 1e-4 */
+  damping?: number | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
+  /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
+  finished?: FinishedLayers | undefined;
   signal: AbortSignal;
 }
 
@@ -49,6 +66,10 @@ export interface Converted {
   conversion: Conversion;
   /** number of input rows of the calibration */
   rows?: number;
+  /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
+  damping?: number;
+  /** the orders of units, if the model was reordered */
+  reordered?: Reordered | undefined;
 }
 
 /**
@@ -61,33 +82,73 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
-  const isLater = init === "activation" && allocation === "global";
-  const decompositions = new Decompositions();
+  const isByLoss = allocation === "loss";
+  const isLater = isByLoss || (init === "activation" && allocation === "global");
+  // The layers of a sequential conversion are fitted to other matrices than those of the plan.
+  const decompositions = new Decompositions(sequential ? { most: 0 } : {});
+  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
+  let sequence: SequentialCovariances | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
-    seen?.divide(plan.layers);
+    seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (isLater && seen) {
-      yield* seen.spectra(decompositions);
-      plan = await options.plan({ allocation, decompositions, ...(!seen.isSplit && { covariances: seen.current }) });
+      const request = isByLoss
+        ? { energies: yield* lossEnergies(model, seen, { data, decompositions, seed, signal }) }
+        : yield* outputSpectra(seen, decompositions);
+      plan = await options.plan({ allocation, decompositions, ...request });
       yield { kind: "planned", plan };
     }
-    const how = { init, seed, searchSteps, decompositions, signal, ...(locations !== undefined && { locations }) };
-    const calibrated = seen && { covariances: seen.current, backwards: seen.isSplit };
+    const finished = options.finished?.with({ sequential, damping });
+    const how = {
+      init,
+      seed,
+      searchSteps,
+      decompositions,
+      signal,
+      finished,
+      ...(locations !== undefined && { locations }),
+    };
+    if (data && sequential) {
+      seen?.dispose();
+      sequence = await SequentialCovariances.open(model, plan.layers, { data, damping, signal });
+    } else if (seen && !seen.isSplit) {
+      // The layers of an earlier process are put in place before the first one is converted, which must not change Σ.
+      for (const { name } of plan.layers.slice(0, 1)) yield* seen.provide(name);
+    }
+    const source = sequence ?? seen;
+    const { current: covariances, order } = source ?? {};
+    const calibrated = {
+      ...(covariances && { covariances }),
+      order,
+      ...(sequence && { corrections: sequence.corrections }),
+    };
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
-      if (event.kind === "layer" && seen) yield* seen.provide(event.name);
+      if (event.kind === "layer" && source) yield* source.provide(event.name);
+      if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer.name);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
-      return { plan, conversion, ...(seen && { rows: seen.rows }) };
+      const used = sequence && { damping: sequence.damping };
+      return { plan, conversion, ...(source && { rows: source.rows }), ...used, ...(reordered && { reordered }) };
     }
     throw new Error("the conversion ended early");
   } finally {
     decompositions.dispose();
     seen?.dispose();
+    sequence?.dispose();
   }
+}
+
+/** Covariances for a global allocation by output errors, if they are in memory together; else the singular values. */
+async function* outputSpectra(
+  seen: GroupedCovariances,
+  decompositions: Decompositions,
+): AsyncGenerator<PipelineEvent, Pick<PlanRequest, "covariances">> {
+  yield* seen.spectra(decompositions);
+  return seen.isSplit ? {} : { covariances: seen.current };
 }

@@ -39,12 +39,25 @@ export class GroupedCovariances {
     return this.groups.length > 1;
   }
 
-  /** Divides the layers into groups, in the order of the model. */
-  divide(layers: readonly PlannedLayer[]): void {
+  /** names of the layers in the order of conversion; undefined for the order of the plan */
+  get order(): string[] | undefined {
+    return this.isSplit ? this.groups.flatMap((layers) => layers.map(({ name }) => name)).toReversed() : undefined;
+  }
+
+  /** the groups in the order in which they are calibrated */
+  get groupsBackwards(): readonly (readonly PlannedLayer[])[] {
+    return this.groups.toReversed();
+  }
+
+  /**
+   * Divides the layers into groups, in the order of the model.
+   * @param options.withOutputs whether a matrix (n_out, n_out) of each layer is in memory too. Default false
+   */
+  divide(layers: readonly PlannedLayer[], { withOutputs = false }: { withOutputs?: boolean } = {}): void {
     const groups: PlannedLayer[][] = [];
     let room = 0;
     for (const layer of layers.toReversed()) {
-      const size = layer.nIn ** 2 * FLOAT_BYTES;
+      const size = (layer.nIn ** 2 + (withOutputs ? layer.nOut ** 2 : 0)) * FLOAT_BYTES;
       if (size > room || groups.length === 0) {
         groups.unshift([]);
         room = this.options.bytes;

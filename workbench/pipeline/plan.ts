@@ -57,7 +57,7 @@ export function targetOf({ start, end }: VariantPlan): number {
 async function planAt(
   model: Model,
   { structure }: Variant,
-  { settings, allocation, covariances, decompositions }: PlanRequest & { settings: ExperimentSettings },
+  { settings, allocation, covariances, energies, decompositions }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
   const kind = structureNamed(structure);
   const { layers, convolutions } = settings;
@@ -67,6 +67,7 @@ async function planAt(
     layers,
     convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
+    ...(energies && { energies }),
     ...(decompositions && { decompositions }),
   };
   if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...how, ...cost });

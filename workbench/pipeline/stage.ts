@@ -4,7 +4,13 @@
 import type { HubAccess } from "../../hub/access/repository.ts";
 import type { PullEvent } from "../../hub/pull/events.ts";
 import type { PushEvent } from "../../hub/push/index.ts";
-import type { CalibrateEvent, ConversionPlan, ConvertEvent } from "../compress/index.ts";
+import type {
+  CalibrateEvent,
+  ConversionPlan,
+  ConvertEvent,
+  ReorderEvent,
+  SensitivityEvent,
+} from "../compress/index.ts";
 import type { ImagesEvent } from "../data/images/index.ts";
 import type { TokenizeEvent } from "../data/index.ts";
 import type { Engine } from "../engine/core/types.ts";
@@ -48,6 +54,9 @@ export type InnerEvent =
   | { of: "load"; folder: string; event: Exclude<LoadEvent, { kind: "loaded" }> }
   /** `total` is the number of inputs, counted in `unit` */
   | { of: "calibrate"; total: number; unit: string; event: CalibrateEvent }
+  | { of: "reorder"; event: ReorderEvent }
+  /** `total` is the number of inputs whose gradients are computed, counted in `unit` */
+  | { of: "gradients"; total: number; unit: string; event: SensitivityEvent }
   | { of: "convert"; event: ConvertEvent }
   | { of: "evaluate"; event: PerplexityEvent }
   | { of: "accuracy"; event: AccuracyEvent }

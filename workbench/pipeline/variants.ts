@@ -45,6 +45,8 @@ const STARTS: Record<Variant["init"], string> = {
   wanda: "Wanda",
 };
 
+const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
+
 /** A variant by the names in the settings. */
 export interface VariantNames {
   structure: string;
@@ -92,7 +94,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
   const start = starts.search || init !== "svd" ? [STARTS[init]] : [];
-  return [stored.title, ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
+  return [stored.title, ...start, ...SHARED[allocation]].join(", ");
 }
 
 function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {
@@ -138,4 +140,26 @@ export function withTitledBudgets(variants: readonly Variant[], budget: number |
       ? variant
       : { ...variant, title: withShare(variant.title, budget) },
   );
+}
+
+/**
+ * The variants that an experiment trains.
+ * @param names variants as in flags, or `none`; undefined for all variants
+ * @throws SettingsError for a name that is none of the variants, or a variant that would be neither converted nor trained
+ */
+export function variantsToTrain(
+  variants: readonly Variant[],
+  names: readonly string[] | undefined,
+): readonly Variant[] {
+  if (names === undefined) return variants;
+  const named = names.filter((name) => name !== "none").map((name) => ({ name, key: parseVariant(name).key }));
+  const strange = named.find(({ key }) => !variants.some((variant) => variant.key === key));
+  if (strange) {
+    const known = variants.map(({ key }) => key).join(", ");
+    throw new SettingsError(`--fine-tune ${strange.name} is none of the variants ${known}; leave it out`);
+  }
+  const trained = variants.filter((variant) => named.some(({ key }) => key === variant.key));
+  const idle = variants.find((variant) => !variant.converts && !trained.includes(variant));
+  if (idle) throw new SettingsError(`${idle.key} would be neither converted nor trained; add it to --fine-tune`);
+  return trained;
 }

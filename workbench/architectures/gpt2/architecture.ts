@@ -15,7 +15,8 @@ import {
 } from "../network.ts";
 import { gpt2Reference, gpt2Weights } from "./checkpoint.ts";
 import { type Gpt2Config, readGpt2Config } from "./config.ts";
-import { gpt2Hidden } from "./forward.ts";
+import { gpt2Hidden, gpt2Stepwise } from "./forward.ts";
+import { gpt2Symmetries } from "./symmetries.ts";
 
 const HEAD = "lm_head.weight";
 /** Buffers of older checkpoints: the causal mask, and the value that masked scores get. */
@@ -43,10 +44,12 @@ export const gpt2: Architecture<Gpt2Config> = {
     kind: "text-generation",
     sizes: ({ positions, vocabulary, width, endOfText }) => ({ positions, vocabulary, width, endOfText }),
     hidden: gpt2Hidden,
+    stepwise: gpt2Stepwise,
     head: (model) => model.parameter(model.config.tiedHead ? "wte.weight" : HEAD) as unknown as Tensor2D,
   },
   readConfig: readGpt2Config,
   network,
+  symmetries: gpt2Symmetries,
   publishedTotal,
   names,
   weights: gpt2Weights,

@@ -22,7 +22,7 @@ import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
 import type { KeyValueCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import type { LanguageOptions, LayerSource } from "../task.ts";
+import type { LanguageOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 
 type Gpt2 = LayerSource<Gpt2Config>;
@@ -34,7 +34,7 @@ type Gpt2 = LayerSource<Gpt2Config>;
  * @throws ShapeError if there are more tokens, those in the cache included, than the model has positions
  */
 export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
-  const { blocks, width, positions, epsilon, dropout: rates } = model.config;
+  const { positions, dropout: rates } = model.config;
   expectOperand("gpt2", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
   const past = cache?.length ?? 0;
   const tokens = ids.shape[1];
@@ -43,20 +43,37 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: L
   }
   return tidy(() => {
     const drop = dropper(dropoutSeed);
-    const places = slice(model.parameter("wpe.weight"), [past, 0], [tokens, width]);
-    let x: Tensor = drop(add(embedding(model.parameter("wte.weight"), ids), places), rates.embedding);
-    const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
-    for (let block = 0; block < blocks; block++) {
-      // The tidy releases tensors that the gradient does not need after each half of the block.
-      x = tidy(() => {
-        const attended = attention(model, normed(`h.${block}.ln_1`), { block, drop, cache });
-        return add(x, drop(attended, rates.residual));
-      });
-      x = tidy(() => add(x, drop(mlp(model, normed(`h.${block}.ln_2`), block), rates.residual)));
-    }
+    let x = drop(embedded(model, ids, past), rates.embedding);
+    // The tidy releases tensors that the gradient does not need after each half of a block.
+    for (const step of stepsOf(model, { drop, cache })) x = tidy(() => step(x));
     cache?.advance(tokens);
-    return normed("ln_f") as Tensor3D;
+    return normed(model, "ln_f", x) as Tensor3D;
   });
+}
+
+/** The forward pass without its last normalization, in steps of half a block. */
+export const gpt2Stepwise: Stepwise<Gpt2Config> = {
+  start: (model, ids) => embedded(model, ids as Tensor2D, 0),
+  steps: (model) => stepsOf(model, { drop: dropper(undefined), cache: undefined }),
+};
+
+/** The embeddings of tokens, the first of which is at position `past`. */
+function embedded(model: Gpt2, ids: Tensor2D, past: number): Tensor {
+  const places = slice(model.parameter("wpe.weight"), [past, 0], [ids.shape[1], model.config.width]);
+  return add(embedding(model.parameter("wte.weight"), ids), places);
+}
+
+const normed = (model: Gpt2, name: string, x: Tensor): Tensor =>
+  normalizeLayer(model, name, { x, epsilon: model.config.epsilon });
+
+/** Two steps for each block: attention and MLP, each with its normalization and its residual connection. */
+function stepsOf(model: Gpt2, options: Omit<BlockOptions, "block">): Step[] {
+  const { blocks, dropout } = model.config;
+  const residual = (x: Tensor, branch: Tensor) => add(x, options.drop(branch, dropout.residual));
+  return Array.from({ length: blocks }, (_, block) => [
+    (x: Tensor) => residual(x, attention(model, normed(model, `h.${block}.ln_1`, x), { block, ...options })),
+    (x: Tensor) => residual(x, mlp(model, normed(model, `h.${block}.ln_2`, x), block)),
+  ]).flat();
 }
 
 interface BlockOptions {

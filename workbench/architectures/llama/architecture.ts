@@ -17,7 +17,8 @@ import { usualContext } from "../parts/language-model.ts";
 import { llamaWeights } from "./checkpoint.ts";
 import { type LlamaConfig, readLlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
-import { llamaHidden } from "./forward.ts";
+import { llamaHidden, llamaStepwise } from "./forward.ts";
+import { llamaSymmetries } from "./symmetries.ts";
 
 const EMBEDDING = "embed_tokens.weight";
 const HEAD = "lm_head.weight";
@@ -45,10 +46,12 @@ export const llama: Architecture<LlamaConfig> = {
     kind: "text-generation",
     sizes: ({ positions, vocabulary, width, endOfText }) => ({ positions, vocabulary, width, endOfText }),
     hidden: llamaHidden,
+    stepwise: llamaStepwise,
     head: (model) => model.parameter(model.config.tiedHead ? EMBEDDING : HEAD) as unknown as Tensor2D,
   },
   readConfig: readLlamaConfig,
   network,
+  symmetries: llamaSymmetries,
   names,
   weights: llamaWeights,
   python: {

@@ -9,7 +9,7 @@ import { expectOperand } from "../../engine/ops/operands.ts";
 import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
 import type { KeyValueCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
-import type { LanguageOptions, LayerSource } from "../task.ts";
+import type { LanguageOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { LlamaConfig } from "./config.ts";
 import { type RotaryTensors, rotaryTensors } from "./rotary.ts";
 
@@ -22,7 +22,7 @@ type Llama = LayerSource<LlamaConfig>;
  * @throws ShapeError if there are more tokens, those in the cache included, than the model has positions
  */
 export function llamaHidden(model: Llama, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
-  const { blocks, positions } = model.config;
+  const { positions } = model.config;
   expectOperand("llama", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
   const past = cache?.length ?? 0;
   const tokens = ids.shape[1];
@@ -32,16 +32,35 @@ export function llamaHidden(model: Llama, ids: Tensor2D, { dropoutSeed, cache }:
   return tidy(() => {
     const drop = dropper(dropoutSeed);
     const turns = rotaryTensors(model.config.rotary, { past, tokens });
-    let x: Tensor = embedding(model.parameter("embed_tokens.weight"), ids);
-    const normed = (name: string) => normalize(model, name, x);
-    for (let block = 0; block < blocks.length; block++) {
-      const name = `layers.${block}`;
-      // The tidy releases tensors that the gradient does not need after each half of the block.
-      x = tidy(() => add(x, attention(model, normed(`${name}.input_layernorm`), { block, turns, drop, cache })));
-      x = tidy(() => add(x, mlp(model, normed(`${name}.post_attention_layernorm`), `${name}.mlp`)));
-    }
+    let x = embedded(model, ids);
+    // The tidy releases tensors that the gradient does not need after each half of a block.
+    for (const step of stepsOf(model, { turns, drop, cache })) x = tidy(() => step(x));
     cache?.advance(tokens);
-    return normed("norm") as Tensor3D;
+    return normalize(model, "norm", x) as Tensor3D;
+  });
+}
+
+/** The forward pass without its last normalization, in steps of half a block. */
+export const llamaStepwise: Stepwise<LlamaConfig> = {
+  start: embedded,
+  steps(model, { shape: [, tokens = 0] }) {
+    const turns = rotaryTensors(model.config.rotary, { past: 0, tokens });
+    return stepsOf(model, { turns, drop: dropper(undefined), cache: undefined });
+  },
+};
+
+function embedded(model: Llama, ids: Tensor): Tensor {
+  return embedding(model.parameter("embed_tokens.weight"), ids);
+}
+
+/** Two steps for each block: attention and MLP, each with its normalization and its residual connection. */
+function stepsOf(model: Llama, options: Omit<BlockOptions, "block">): Step[] {
+  return model.config.blocks.flatMap((_, block) => {
+    const name = `layers.${block}`;
+    return [
+      (x: Tensor) => add(x, attention(model, normalize(model, `${name}.input_layernorm`, x), { block, ...options })),
+      (x: Tensor) => add(x, mlp(model, normalize(model, `${name}.post_attention_layernorm`, x), `${name}.mlp`)),
+    ];
   });
 }
 

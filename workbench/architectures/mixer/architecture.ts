@@ -14,7 +14,8 @@ import {
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
 import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
-import { mixerLogits } from "./forward.ts";
+import { mixerLogits, mixerStepwise } from "./forward.ts";
+import { mixerSymmetries } from "./symmetries.ts";
 
 /** The architecture MLP-Mixer. */
 export const mixer: Architecture<MixerConfig> = {
@@ -25,9 +26,11 @@ export const mixer: Architecture<MixerConfig> = {
     sizes: ({ image, classes }) => ({ image, classes }),
     preparation: { ...HALF, interpolation: "bicubic", cropShare: 0.875, cropMode: "center" },
     logits: mixerLogits,
+    stepwise: mixerStepwise,
   },
   readConfig: readMixerConfig,
   network,
+  symmetries: mixerSymmetries,
   timm: {
     known: ["mixer_*"],
     example: "mixer_s4_32",

@@ -5,7 +5,7 @@ import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, tr
 import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import type { ClassifierOptions, LayerSource } from "../task.ts";
+import type { ClassifierOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { MixerConfig } from "./config.ts";
 
 type Mixer = LayerSource<MixerConfig>;
@@ -17,23 +17,39 @@ type Mixer = LayerSource<MixerConfig>;
  * @throws ShapeError if the images have another size than the model's
  */
 export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
-  const { blocks, epsilon, patch, dropout } = model.config;
+  const { patch, dropout } = model.config;
   const { training = false, seed, dropPath: rate = model.config.dropPath } = options;
   expectImages("mixer", images, model.config);
   return tidy(() => {
     const drop = dropper(training ? seed : undefined);
     let x: Tensor = embedPatches(model, "stem.proj", { images, patch });
-    const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
-    const withDropPath = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
-    for (let block = 0; block < blocks; block++) {
-      const name = `blocks.${block}`;
-      x = tidy(() =>
-        withDropPath(transposed(mlp(model, `${name}.mlp_tokens`, { x: transposed(normed(`${name}.norm1`)), drop }))),
-      );
-      x = tidy(() => withDropPath(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
-    }
-    return applyHead(model, "head", drop(mean(normed("norm"), 1), dropout.head));
+    for (const step of stepsOf(model, { drop, rate })) x = tidy(() => step(x));
+    return applyHead(model, "head", drop(mean(normed(model, "norm", x), 1), dropout.head));
   });
+}
+
+/** The forward pass up to the last normalization, in steps of half a block. */
+export const mixerStepwise: Stepwise<MixerConfig> = {
+  start: (model, images) => embedPatches(model, "stem.proj", { images: images as Tensor4D, patch: model.config.patch }),
+  steps: (model) => stepsOf(model, { drop: dropper(undefined), rate: 0 }),
+};
+
+const normed = (model: Mixer, name: string, x: Tensor): Tensor =>
+  normalizeLayer(model, name, { x, epsilon: model.config.epsilon });
+
+/** Two steps for each block: the MLP across patches and the one across channels, with their residual connections. */
+function stepsOf(model: Mixer, { drop, rate }: { drop: DropAt; rate: number }): Step[] {
+  const added = (x: Tensor, half: Tensor) => add(x, dropPath(half, { drop, rate }));
+  return Array.from({ length: model.config.blocks }, (_, block) => {
+    const name = `blocks.${block}`;
+    return [
+      (x: Tensor) => {
+        const patches = transposed(normed(model, `${name}.norm1`, x));
+        return added(x, transposed(mlp(model, `${name}.mlp_tokens`, { x: patches, drop })));
+      },
+      (x: Tensor) => added(x, mlp(model, `${name}.mlp_channels`, { x: normed(model, `${name}.norm2`, x), drop })),
+    ];
+  }).flat();
 }
 
 /** Swaps the last two axes: (batch, patches, channels) ↔ (batch, channels, patches). */

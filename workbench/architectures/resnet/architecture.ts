@@ -8,7 +8,8 @@ import { type NamePair, nameTable, timmOrTransformersNames } from "../parts/name
 import { BASIC, NAMED_RESNETS, USUAL_CHANNELS } from "./blocks.ts";
 import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
-import { normOf, resnetLogits } from "./forward.ts";
+import { normOf, resnetLogits, resnetStepwise } from "./forward.ts";
+import { resnetSymmetries } from "./symmetries.ts";
 
 /** Prefix of all of Hugging Face's names but the head's. */
 const TRANSFORMERS_PREFIX = "resnet.";
@@ -47,9 +48,11 @@ export const resnet: Architecture<ResnetConfig> = {
     preparation: TORCHVISION,
     anySize: true,
     logits: resnetLogits,
+    stepwise: resnetStepwise,
   },
   readConfig: readResnetConfig,
   network,
+  symmetries: resnetSymmetries,
   publishedTotal,
   names: {
     ...NAMES,

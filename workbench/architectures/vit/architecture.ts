@@ -18,8 +18,9 @@ import {
 import { HALF } from "../parts/image-terms.ts";
 import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
-import { vitLogits } from "./forward.ts";
+import { vitLogits, vitStepwise } from "./forward.ts";
 import { NAMES, OTHER_NAMES, PACKED_PARTS } from "./names.ts";
+import { vitSymmetries } from "./symmetries.ts";
 
 /** The architecture ViT. */
 export const vit: Architecture<VitConfig> = {
@@ -36,9 +37,11 @@ export const vit: Architecture<VitConfig> = {
       resized: (config, image) => ({ ...config, image }),
     },
     logits: vitLogits,
+    stepwise: vitStepwise,
   },
   readConfig: readVitConfig,
   network,
+  symmetries: vitSymmetries,
   publishedTotal,
   names: {
     ...NAMES,

@@ -19,7 +19,7 @@ import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
 import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import type { ClassifierOptions, LayerSource } from "../task.ts";
+import type { ClassifierOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { VitConfig } from "./config.ts";
 import { PACKED_PARTS } from "./names.ts";
 
@@ -32,26 +32,39 @@ type Vit = LayerSource<VitConfig>;
  * @throws ShapeError if the images have another size than the model's; `resizePositions` makes a model for another size
  */
 export function vitLogits(model: Vit, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
-  const { blocks, dropout } = model.config;
+  const { dropout } = model.config;
   const { training = false, seed, dropPath: mostDropped = model.config.dropPath } = options;
   expectImages("vit", images, model.config);
   return tidy(() => {
     const drop = dropper(training ? seed : undefined);
     let x: Tensor = drop(tokens(model, images), dropout.embedding);
-    for (let block = 0; block < blocks; block++) {
-      const rate = (mostDropped * block) / Math.max(1, blocks - 1);
-      const half = (gains: string, added: Tensor) =>
-        add(x, dropPath(scaled(model, gains, drop(added, dropout.residual)), { drop, rate }));
-      const name = `blocks.${block}`;
-      // The tidy releases tensors that the gradient does not need after each half of the block.
-      x = tidy(() =>
-        half(`${name}.ls1`, attention(model, `${name}.attn`, { x: normed(model, `${name}.norm1`, x), drop })),
-      );
-      x = tidy(() => half(`${name}.ls2`, mlp(model, `${name}.mlp`, { x: normed(model, `${name}.norm2`, x), drop })));
-    }
+    // The tidy releases tensors that the gradient does not need after each half of a block.
+    for (const step of stepsOf(model, { drop, mostDropped })) x = tidy(() => step(x));
     const pooled = tanhLayer(model, pool(model, x));
     return applyHead(model, "head", drop(pooled, dropout.head));
   });
+}
+
+/** The forward pass up to the pooling, in steps of half a block. */
+export const vitStepwise: Stepwise<VitConfig> = {
+  start: (model, images) => tokens(model, images as Tensor4D),
+  steps: (model) => stepsOf(model, { drop: dropper(undefined), mostDropped: 0 }),
+};
+
+/** Two steps for each block: attention and MLP, each with its normalization and its residual connection. */
+function stepsOf(model: Vit, { drop, mostDropped }: { drop: DropAt; mostDropped: number }): Step[] {
+  const { blocks, dropout } = model.config;
+  return Array.from({ length: blocks }, (_, block) => {
+    const rate = (mostDropped * block) / Math.max(1, blocks - 1);
+    const name = `blocks.${block}`;
+    const half = (x: Tensor, gains: string, added: Tensor) =>
+      add(x, dropPath(scaled(model, gains, drop(added, dropout.residual)), { drop, rate }));
+    const normedAt = (x: Tensor, at: string) => ({ x: normed(model, `${name}.${at}`, x), drop });
+    return [
+      (x: Tensor) => half(x, `${name}.ls1`, attention(model, `${name}.attn`, normedAt(x, "norm1"))),
+      (x: Tensor) => half(x, `${name}.ls2`, mlp(model, `${name}.mlp`, normedAt(x, "norm2"))),
+    ];
+  }).flat();
 }
 
 /**

@@ -6,8 +6,9 @@ import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.
 import { isDense } from "../../../hub/model-folder/index.ts";
 import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import { reorderedLines } from "../../pipeline/reorder.ts";
+import type { RepeatedResult } from "../../pipeline/results/sweep-results.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
-import type { RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";
@@ -111,7 +112,10 @@ export class PipelineView {
       this.progress("evaluating", { done: event.images, of: event.of, format: counted("images"), note });
     } else if (of === "calibrate" && event.kind === "progress") {
       this.progress("calibrating", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
-    } else if (of === "convert") this.convert(event);
+    } else if (of === "gradients" && event.kind === "progress") {
+      this.progress("gradients", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
+    } else if (of === "reorder") this.reorder(event);
+    else if (of === "convert") this.convert(event);
     else if (of === "fit") this.fit(event);
   }
 
@@ -144,9 +148,22 @@ export class PipelineView {
     this.line(`  ${split}: ${whole} of ${context} tokens; ${countOf(leftOut, "token")} at the end left out`);
   }
 
+  private reorder(event: Extract<InnerEvent, { of: "reorder" }>["event"]): void {
+    if (event.kind === "units") {
+      const { index, of, name } = event;
+      this.progress("reordering", { done: index, of, format: counted("orders"), note: name });
+    } else for (const line of reorderedLines(event)) this.line(`  ${line}`);
+  }
+
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
     if (event.kind === "layer") {
       this.progress("converting", { done: event.index, of: event.of, format: counted("layers"), note: event.name });
+    } else if (event.kind === "restored") {
+      const bar = this.barFor("converting", event.of, counted("layers"));
+      bar.skip(event.index + 1 - this.barDone);
+      this.barDone = event.index + 1;
+    } else if (event.kind === "calibrating") {
+      this.bar?.note(`${event.name}, calibrating ${event.inputs} of ${event.of}`);
     } else if (event.kind === "search") {
       this.bar?.note(`${event.name}, step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
     } else if (event.kind === "converted") {
@@ -158,8 +175,10 @@ export class PipelineView {
   }
 
   private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
-    if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
-    else if (event.kind === "step") {
+    if (event.kind === "started" || event.kind === "resumed") {
+      if (event.adapted !== undefined) this.line(`  trains ${formatCount(event.adapted)} parameters, with adapters`);
+      if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
+    } else if (event.kind === "step") {
       const bar = this.barFor("training", event.steps, steps);
       if (this.barDone === 0) bar.skip(event.step - 1);
       if (this.barDone === 0) this.barDone = event.step - 1;

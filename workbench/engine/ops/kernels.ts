@@ -147,9 +147,17 @@ export type SvdAttributes = { rank: number };
 export const SYMMETRIC_EIGEN = "SymmetricEigen";
 export type SymmetricEigenInputs = { x: TensorInfo };
 
-/** a float32 (…, n, n) symmetric and positive definite, b float32 (…, n, k) → x (…, n, k), the solution of a x = b */
-export const SOLVE_POSITIVE = "SolvePositive";
-export type SolvePositiveInputs = { a: TensorInfo; b: TensorInfo };
+/**
+ * x float32 (n, n) + damping · I = L Lᵀ, computed in float64 → lower (n, n), and a scalar that is not 0 if the sum is not
+ * positive definite; `lower` has no meaning then
+ */
+export const CHOLESKY = "Cholesky";
+export type CholeskyInputs = { x: TensorInfo };
+export type CholeskyAttributes = { damping: number };
+
+/** x (n, n), right (n, m) → (x + damping · I)⁻¹ right (n, m), by Cholesky in float64, and a scalar as of `CHOLESKY` */
+export const CHOLESKY_SOLVE = "CholeskySolve";
+export type CholeskySolveInputs = { x: TensorInfo; right: TensorInfo };
 
 /**
  * The smallest ratio of the last requested singular value to the first at which singular values are computed from the

@@ -25,6 +25,8 @@ export interface SaveOptions {
   base?: { folder?: string | undefined; name?: string | undefined };
   /** more fields of config.json's "gblr" part, e.g. `{ budget: 0.4375 }` */
   gblr?: Readonly<Record<string, unknown>>;
+  /** texts of further files, by name */
+  texts?: ReadonlyMap<string, string> | undefined;
   /** number type of a dense model in files. Default `float32`, which structured models require */
   dtype?: FileType;
   /** maximum bytes of tensors per file. Default 5 GB */
@@ -42,7 +44,7 @@ export interface SaveOptions {
 export async function* saveModel<Config>(
   model: Model<Config>,
   folder: string,
-  { trainable = false, base = {}, gblr, dtype = "float32", maxShardBytes, packedBytes }: SaveOptions = {},
+  { trainable = false, base = {}, gblr, texts, dtype = "float32", maxShardBytes, packedBytes }: SaveOptions = {},
 ): AsyncGenerator<SaveEvent> {
   const saved = model as Model;
   expectTrainable(saved, { trainable, folder });
@@ -57,6 +59,7 @@ export async function* saveModel<Config>(
     python: Object.keys(tensors.layers).length > 0 ? saved.architecture.python : undefined,
     preprocessor: saved.preprocessor,
     base: base.folder,
+    ...(texts && { texts }),
     maxShardBytes,
   });
 }

@@ -51,6 +51,9 @@ export interface FolderContent {
   maxShardBytes?: number | undefined;
 }
 
+/** The orders of units of a model that was reordered, see pipeline/reorder.ts. */
+export const REORDER_FILE = "reorder.json";
+
 /** Files of a base model beside weights and config.json, as patterns of hub/access/file-patterns.ts. */
 export const COMPANION_FILES = [
   "tokenizer*.json",
@@ -65,6 +68,7 @@ export const COMPANION_FILES = [
   "chat_template.jinja",
   "chat_template.json",
   "generation_config.json",
+  REORDER_FILE,
   PREPROCESSOR_FILE,
   "processor_config.json",
 ];
@@ -97,7 +101,7 @@ export async function* writeModelFolder(
       }
     }
     const companions = await companionsOf(base, folder);
-    if (preprocessor) companions.delete(PREPROCESSOR_FILE);
+    for (const name of [...texts.keys(), ...(preprocessor ? [PREPROCESSOR_FILE] : [])]) companions.delete(name);
     for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
     if (python) for (const { name, text } of await pythonFiles(python)) staged.push(await staging(folder, name, text));
     if (preprocessor) staged.push(await staging(folder, PREPROCESSOR_FILE, textOf(preprocessor)));

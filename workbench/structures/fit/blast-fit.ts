@@ -14,14 +14,18 @@ import {
   type Scalar,
   sqrt,
   square,
+  stack,
   sub,
   sum,
   type Tensor,
+  type Tensor2D,
   type Tensor3D,
   type Tensor4D,
   tidy,
   transpose,
+  unstack,
 } from "@tensorflow/tfjs-core";
+import { EngineError } from "../../engine/core/errors.ts";
 import { solvePositive } from "../../engine/linalg/index.ts";
 
 /** The three factors as stacks, padded with zeros: block (i, j) of the matrix is U_i diag(s_ij) V_jᵀ. */
@@ -134,7 +138,7 @@ async function sideStep(
     const loss = add(energy, sum(mul(factors, sub(product, mul(seen, 2)))));
     return { gram: damped(plain, loss, delta), right: transpose(sub(product, seen), [0, 2, 1]) };
   });
-  const direction = await solvePositive(gram, right);
+  const direction = await solved(gram, right);
   const next = tidy(() => sub<Tensor3D>(factors, mul(transpose(direction, [0, 2, 1]), size)));
   for (const tensor of [gram, right, direction]) tensor.dispose();
   return next;
@@ -160,7 +164,7 @@ async function scalesStep(
       right: reshape(sub(product, seen), [rows, columns, rank, 1]),
     };
   });
-  const direction = await solvePositive(gram, right);
+  const direction = await solved(gram, right);
   const next = tidy(() => sub<Tensor3D>(scales, mul(reshape(direction, [rows, columns, rank]), size)));
   for (const tensor of [gram, right, direction]) tensor.dispose();
   return next;
@@ -170,4 +174,22 @@ async function scalesStep(
 function damped<T extends Tensor3D | Tensor4D>(gram: T, loss: Tensor, delta: number): T {
   const ridge = add(mul(sqrt(relu(loss)), delta), mul(max(gram), 1e-6));
   return add(gram, mul(eye(gram.shape[2]), ridge)) as T;
+}
+
+/** The solutions X of A X = B for stacks of matrices A (…, n, n), positive definite, and B (…, n, k). */
+async function solved(gram: Tensor, right: Tensor): Promise<Tensor> {
+  const [n, k] = right.shape.slice(-2) as [number, number];
+  const { left, rights } = tidy(() => ({
+    left: unstack(reshape(gram, [-1, n, n])) as Tensor2D[],
+    rights: unstack(reshape(right, [-1, n, k])) as Tensor2D[],
+  }));
+  const solutions: Tensor2D[] = [];
+  for (const [at, matrix] of left.entries()) {
+    const solution = await solvePositive(matrix, rights[at] as Tensor2D);
+    if (!solution) throw new EngineError("blast: the factors are not finite", "lower the number of iterations");
+    solutions.push(solution);
+  }
+  const result = tidy(() => reshape(stack(solutions), right.shape));
+  for (const tensor of [...left, ...rights, ...solutions]) tensor.dispose();
+  return result;
 }

@@ -25,8 +25,11 @@ const columnNorms = aten("linalg_vector_norm");
 const clone = aten("clone");
 const eigh = aten<Handle[]>("linalg_eigh");
 const directSvd = aten<Handle[]>("linalg_svd");
-const cholesky = aten("linalg_cholesky");
+const choleskyOf = aten<Handle[]>("linalg_cholesky_ex");
 const solveByCholesky = aten("cholesky_solve");
+const diagonal = aten("diagonal");
+const addNumber = aten("add", "Scalar");
+const copyInto = aten("copy_");
 
 type Transposed = { transposeA: boolean; transposeB: boolean };
 
@@ -108,6 +111,15 @@ function fullSvd(x: Handle, rank: number): [Handle, Handle, Handle] {
   return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), turn(narrow(vTransposed, 0, 0, rank))];
 }
 
+/** The lower factor of the symmetric part of x + damping · I in float64, and whether it failed. */
+function lowerOf(x: TensorInfo, damping: number): [lower: Handle, failed: Handle] {
+  const exact = cast(x, "float64");
+  const symmetric = scale(add(exact, turn(exact), 1), 0.5);
+  const entries = diagonal(symmetric, 0, 0, 1);
+  copyInto(entries, addNumber(entries, damping, 1), false);
+  return choleskyOf(symmetric, false, false) as [Handle, Handle];
+}
+
 /** Matrix decompositions. */
 export const linearAlgebra: KernelTable = {
   [names.SVD]: fusedKernel<names.SvdInputs, names.SvdAttributes>(({ x }, { rank }) => {
@@ -120,7 +132,14 @@ export const linearAlgebra: KernelTable = {
     return descending(scale(add(exact, turn(exact), 1), 0.5)).map(finished);
   }),
 
-  [names.SOLVE_POSITIVE]: fusedKernel<names.SolvePositiveInputs>(({ a, b }) => [
-    finished(solveByCholesky(cast(b, "float64"), cholesky(cast(a, "float64"), false), false)),
-  ]),
+  [names.CHOLESKY]: fusedKernel<names.CholeskyInputs, names.CholeskyAttributes>(({ x }, { damping }) =>
+    lowerOf(x, damping).map(finished),
+  ),
+
+  [names.CHOLESKY_SOLVE]: fusedKernel<names.CholeskySolveInputs, names.CholeskyAttributes>(
+    ({ x, right }, { damping }) => {
+      const [lower, failed] = lowerOf(x, damping);
+      return [solveByCholesky(cast(right, "float64"), lower, false), failed].map(finished);
+    },
+  ),
 };

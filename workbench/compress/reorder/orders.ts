@@ -1,0 +1,73 @@
+// The orders that units can be put in, by name. An order is an object; others can be added to the list.
+
+import { EngineError } from "../../engine/core/errors.ts";
+import { bisection, seriation } from "./spectral.ts";
+import { searchOrder } from "./swaps.ts";
+import type { Units } from "./units.ts";
+
+/**
+ * How badly blocks fit in an order; smaller is better.
+ * @param order for each new place, the unit
+ */
+export type OrderScore = (order: Int32Array) => Promise<number>;
+
+/** A way of finding an order. */
+export interface OrderKind {
+  readonly name: string;
+  /** one line for `--help` */
+  readonly summary: string;
+  /** whether it is better with the mean squares of the inputs of layers. Default false */
+  readonly needsPowers?: boolean;
+  /** @returns for each new place, the unit */
+  order(units: Units, score: OrderScore): Int32Array | Promise<Int32Array>;
+}
+
+/** Bisection ends at this share of the units. Blocks that are narrower are found within it by the Fiedler vector. */
+const LEAST_SHARE = 1 / 64;
+/** Bisection does not cut fewer units. */
+const LEAST_UNITS = 4;
+
+const energy: OrderKind = {
+  name: "energy",
+  summary: "by what units contribute to outputs, largest first",
+  needsPowers: true,
+  order: ({ energy: strong }) =>
+    Int32Array.from(Array.from(strong.keys()).sort((a, b) => (strong[b] as number) - (strong[a] as number) || a - b)),
+};
+
+const fiedler: OrderKind = {
+  name: "seriation",
+  summary: "spectral seriation: units with similar weights next to each other",
+  order: ({ affinity, size }) => seriation({ values: affinity, size }),
+};
+
+const clusters: OrderKind = {
+  name: "clusters",
+  summary: "spectral clustering: halves, quarters, eighths, … of similar units",
+  order: ({ affinity, size }) =>
+    bisection({ values: affinity, size }, Math.max(LEAST_UNITS, Math.ceil(size * LEAST_SHARE))),
+};
+
+const search: OrderKind = {
+  name: "search",
+  summary: "the best of the others for blocks, improved by swaps; never worse than the order found, but slower",
+  needsPowers: true,
+  order: async (units, score) => {
+    const candidates = await Promise.all([energy, fiedler, clusters].map((kind) => kind.order(units, score)));
+    return searchOrder(units, { candidates, score });
+  },
+};
+
+/** All orders, the fastest first. */
+export const ORDERS: readonly OrderKind[] = [energy, fiedler, clusters, search];
+
+/**
+ * The order of this name.
+ * @throws EngineError such as `there is no order "seriaton"; available: energy, seriation, clusters, search`
+ */
+export function orderNamed(name: string): OrderKind {
+  const found = ORDERS.find((order) => order.name === name);
+  if (found) return found;
+  const names = ORDERS.map((order) => order.name).join(", ");
+  throw new EngineError(`there is no order "${name}"; available: ${names}`, "use one of these");
+}

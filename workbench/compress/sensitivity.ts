@@ -1,0 +1,271 @@
+// How the loss feels errors of a layer's output, from gradients on calibration data. For a change of a layer's matrix W
+// by E, the second-order estimate of the change of the loss of one input of the model is
+//
+//   ½ rows · tr(G E Σ Eᵀ),  G = E[g gᵀ],
+//
+// where g is the gradient of that loss by one row of the layer's output, Σ the covariance of the layer's inputs, and
+// `rows` the number of rows. It is the quadratic form of the empirical Fisher matrix in the approximation of
+// Kronecker factors (Martens and Grosse 2015), with rows taken as independent. Labels of classifiers are drawn from the
+// model's own predictions, so data need no labels.
+
+import {
+  add,
+  clone,
+  customGrad,
+  type GradSaveFunc,
+  keep,
+  logSoftmax,
+  matMul,
+  mul,
+  neg,
+  oneHot,
+  reshape,
+  scalar,
+  softmax,
+  square,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor4D,
+  tensor1d,
+  tidy,
+  type Variable,
+  variable,
+  variableGrads,
+  zeros,
+  zerosLike,
+} from "@tensorflow/tfjs-core";
+import { languageLoss } from "../architectures/parts/language-model.ts";
+import { type ApplyOptions, isLanguageModel, type LayerSource } from "../architectures/task.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import { seededUniform } from "../engine/core/random.ts";
+import { gelu } from "../engine/ops/index.ts";
+import { classifierLogits } from "../models/index.ts";
+import type { Model } from "../models/model.ts";
+import { eventLoopTurn } from "../structures/structure.ts";
+import { RunningMean } from "./running-mean.ts";
+
+/** What the loss feels at one layer. The owner disposes of the tensors. */
+export interface Sensitivity {
+  /** G, float32 (n_out, n_out) */
+  outputs: Tensor2D;
+  /** number of rows of the layer for one term of the loss, such as a token or an image */
+  rows: number;
+  /** for each input of the layer, the sum over outputs of the mean of (∂L/∂W)², float32 (n_in) */
+  importance: Tensor1D;
+}
+
+export interface SensitivityOptions {
+  /** names of the layers */
+  layers: readonly string[];
+  /** seed of the labels of classifiers. Default 0 */
+  seed?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Progress of `sensitivities`; the last event has them by layer name. */
+export type SensitivityEvent =
+  | { kind: "progress"; inputs: number; rows: number }
+  | { kind: "felt"; sensitivities: Map<string, Sensitivity> };
+
+/**
+ * Computes the sensitivities of layers.
+ * @param model the dense model, which is not changed
+ * @param inputs token ids (batch, tokens) or images, which are used and disposed of one after the other. The loss of a
+ *   language model is the negative log-likelihood of all tokens but the first
+ * @throws EngineError when there is no input, or a layer receives none
+ */
+export async function* sensitivities(
+  model: Model,
+  inputs: AsyncIterable<Tensor>,
+  { layers, seed = 0, signal }: SensitivityOptions,
+): AsyncGenerator<SensitivityEvent, void> {
+  const uniform = seededUniform(seed);
+  const felt = new Map(layers.map((name) => [name, new Felt(model, name)]));
+  const tapped = new TappedModel(model, felt);
+  let [count, terms] = [0, 0];
+  let done = false;
+  try {
+    for await (const input of inputs) {
+      signal?.throwIfAborted();
+      const loss = isLanguageModel(model) ? textLoss(input as Tensor2D) : await labelLoss(model, input, uniform);
+      try {
+        tapped.run(loss.of);
+      } finally {
+        input.dispose();
+        loss.labels?.dispose();
+      }
+      count += input.shape[0] ?? 1;
+      terms += loss.terms;
+      yield { kind: "progress", inputs: count, rows: terms };
+      await eventLoopTurn();
+    }
+    const unseen = layers.find((name) => felt.get(name)?.outputs.rows === 0);
+    if (count === 0 || unseen !== undefined) {
+      throw new EngineError(
+        `calibration: ${unseen ?? "no layer"} received no gradient from ${count} inputs`,
+        "use more data",
+      );
+    }
+    done = true;
+    const found = Array.from(felt, ([name, each]) => [name, each.result(terms)] as const);
+    yield { kind: "felt", sensitivities: new Map(found) };
+  } finally {
+    tapped.dispose();
+    if (!done) for (const each of felt.values()) each.dispose();
+  }
+}
+
+/** The loss of one input, as a sum of terms. */
+interface Loss {
+  of: (model: LayerSource) => Tensor;
+  /** number of tokens or images that are predicted */
+  terms: number;
+  labels?: Tensor;
+}
+
+function textLoss(ids: Tensor2D): Loss {
+  const [batch, length] = ids.shape;
+  const terms = batch * (length - 1);
+  return { of: (model) => mul(languageLoss(model, ids), terms), terms };
+}
+
+/** The cross-entropy of labels that are drawn from the predictions. */
+async function labelLoss(model: Model, images: Tensor, uniform: () => number): Promise<Loss> {
+  const predicted = tidy(() => softmax(classifierLogits(model, images as Tensor4D)));
+  const [batch, classes] = predicted.shape;
+  const chances = await predicted.data();
+  predicted.dispose();
+  const drawn = Int32Array.from({ length: batch }, (_, row) => {
+    let left = uniform();
+    let label = 0;
+    while (label < classes - 1 && left >= (chances[row * classes + label] as number)) {
+      left -= chances[row * classes + label++] as number;
+    }
+    return label;
+  });
+  const ids = tensor1d(drawn, "int32");
+  const labels = tidy(() => oneHot(ids, classes).toFloat());
+  ids.dispose();
+  const of = (tapped: LayerSource) => neg(sum(mul(labels, logSoftmax(classifierLogits(tapped, images as Tensor4D)))));
+  return { of, terms: batch, labels };
+}
+
+/** The sums of one layer. */
+class Felt {
+  readonly outputs: RunningMean;
+  private importance: Variable | undefined;
+  private inputs = 0;
+  private readonly sizes: { nIn: number; nOut: number };
+
+  constructor(model: Model, name: string) {
+    this.sizes = model.layer(name);
+    this.outputs = new RunningMean(this.sizes.nOut);
+  }
+
+  /**
+   * Adds the rows of one input of the model.
+   * @param x inputs of the layer, (…, n_in)
+   * @param dy gradient by its output, (…, n_out)
+   */
+  take(x: Tensor, dy: Tensor): void {
+    tidy(() => {
+      this.outputs.take(dy);
+      const [rows, gradients] = [reshape(x, [-1, this.sizes.nIn]), reshape(dy, [-1, this.sizes.nOut])];
+      const here = sum(square(matMul(gradients as Tensor2D, rows as Tensor2D, true)), 0);
+      this.inputs++;
+      this.importance ??= variable(zeros([this.sizes.nIn]), false);
+      this.importance.assign(add(mul(this.importance, 1 - 1 / this.inputs), mul(here, 1 / this.inputs)));
+    });
+  }
+
+  /** @param terms of the loss, over all inputs */
+  result(terms: number): Sensitivity {
+    const { mean, rows } = this.outputs;
+    const [outputs, importance] = [mean, this.importance] as unknown as [Tensor2D, Tensor1D];
+    return { outputs, importance, rows: rows / terms };
+  }
+
+  dispose(): void {
+    this.outputs.dispose();
+    this.importance?.dispose();
+  }
+}
+
+/** A model whose forward pass tells the gradients by the outputs of its layers. */
+class TappedModel implements LayerSource {
+  private readonly model: Model;
+  private readonly felt: ReadonlyMap<string, Felt>;
+  /** the gradient by this number passes through all layers, and those by weights are not computed */
+  private readonly origin = tidy(() => variable(scalar(0), true));
+
+  constructor(model: Model, felt: ReadonlyMap<string, Felt>) {
+    [this.model, this.felt] = [model, felt];
+  }
+
+  get architecture() {
+    return this.model.architecture;
+  }
+
+  get config() {
+    return this.model.config;
+  }
+
+  parameter(name: string): Variable {
+    return this.model.parameter(name);
+  }
+
+  hasLayer(name: string): boolean {
+    return this.model.hasLayer(name);
+  }
+
+  linear(name: string, x: Tensor, { activation = "none" }: ApplyOptions = {}): Tensor {
+    const y = this.tap(() => this.model.linear(name, x));
+    return activation === "none" ? y : gelu(y, { approximate: activation === "gelu_tanh" ? "tanh" : "none" });
+  }
+
+  convolution(name: string, x: Tensor4D): Tensor4D {
+    return this.tap(() => this.model.convolution(name, x)) as Tensor4D;
+  }
+
+  /** Runs the loss forward and backward. */
+  run(loss: (model: LayerSource) => Tensor): void {
+    tidy(() => void variableGrads(() => loss(this).asScalar(), [this.origin]));
+    for (const tensor of this.kept) tensor.dispose();
+    this.kept = [];
+  }
+
+  dispose(): void {
+    this.origin.dispose();
+    for (const tensor of this.kept) tensor.dispose();
+  }
+
+  private kept: Tensor[] = [];
+
+  /** Applies a layer and notes its inputs for the time when the gradient by its output is known. */
+  private tap(apply: () => Tensor): Tensor {
+    const seen: (readonly [Felt, Tensor])[] = [];
+    this.model.observer = (name, x) => {
+      const own = this.felt.get(name);
+      if (!own) return;
+      const copy = keep(clone(x));
+      this.kept.push(copy);
+      seen.push([own, copy]);
+    };
+    let y: Tensor;
+    try {
+      y = apply();
+    } finally {
+      this.model.observer = undefined;
+    }
+    const passed = customGrad((...operands: (Tensor | GradSaveFunc)[]) => ({
+      value: clone(operands[0] as Tensor),
+      gradFunc: (dy: Tensor) => {
+        for (const [own, x] of seen) own.take(x, dy);
+        return [clone(dy), zerosLike(this.origin)];
+      },
+    }));
+    return passed(y, this.origin);
+  }
+}

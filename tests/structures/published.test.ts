@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { type BlastStacks, fitBlast } from "../../workbench/structures/blast-fit.ts";
+import { type BlastStacks, fitBlast } from "../../workbench/structures/fit/blast-fit.ts";
 import { layerErrors } from "../../workbench/structures/layer-errors.ts";
 import type {
   Init,

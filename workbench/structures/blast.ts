@@ -1,6 +1,6 @@
 // BLAST matrices (Lee et al., NeurIPS 2024, arXiv 2410.21262): a grid of blocks U_i diag(s_ij) V_jᵀ, where the blocks of
 // a row share U_i and those of a column V_j. With equal couplings it is a low-rank matrix. It is fitted to entries by the
-// authors' preconditioned gradient descent (blast-fit.ts). Sizes that the grid does not divide are padded with zeros in
+// authors' preconditioned gradient descent (fit/blast-fit.ts). Sizes that the grid does not divide are padded with zeros in
 // products; parameters are not padded.
 
 import {
@@ -26,14 +26,14 @@ import {
 import { STORED_BLAST } from "../../hub/model-folder/index.ts";
 import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { refitBest } from "./activation-start.ts";
-import { type BlastStacks, fitBlast, randomStacks } from "./blast-fit.ts";
 import { cut, filled } from "./block-factors.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { defineStructure } from "./define.ts";
-import { damped, deviations, fromScaled } from "./input-scale.ts";
+import { refitBest } from "./fit/activation-start.ts";
+import { type BlastStacks, fitBlast, randomStacks } from "./fit/blast-fit.ts";
+import { damped, deviations, fromScaled } from "./fit/input-scale.ts";
+import { outputErrorOf } from "./fit/refit.ts";
 import { type LowRankParameters, nearestFactors, nearestInOutputs } from "./lowrank.ts";
-import { outputErrorOf } from "./refit.ts";
 import {
   expectCovariance,
   parametersNamed,

@@ -6,10 +6,10 @@ import { cast, clone, mul, notEqual, type Tensor, type Tensor2D, tensor2d, tidy 
 import { STORED_SEMI_STRUCTURED, STORED_UNSTRUCTURED, type StoredStructure } from "../../hub/model-folder/index.ts";
 import { differentiable } from "../engine/ops/op.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { refittedToOutputs } from "./activation-start.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { defineStructure } from "./define.ts";
-import { magnitudes } from "./input-scale.ts";
+import { refittedToOutputs } from "./fit/activation-start.ts";
+import { magnitudes } from "./fit/input-scale.ts";
 import {
   expectCovariance,
   parametersNamed,

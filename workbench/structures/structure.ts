@@ -88,7 +88,7 @@ export interface StartOptions {
   triples?: Triples | undefined;
   /** optimizer steps of `search` */
   searchSteps: number;
-  /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
+  /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
   /** stops an initialization between two of its events */
   signal?: AbortSignal | undefined;

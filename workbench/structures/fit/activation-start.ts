@@ -2,15 +2,15 @@
 // outputs of the layer.
 
 import { type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import { damped, deviations, fromScaled } from "./input-scale.ts";
-import { outputErrorOf, refit } from "./refit.ts";
 import {
   expectCovariance,
   type SearchProgress,
   type StartedLayer,
   type StartOptions,
   type StructureParameters,
-} from "./structure.ts";
+} from "../structure.ts";
+import { damped, deviations, fromScaled } from "./input-scale.ts";
+import { outputErrorOf, refit } from "./refit.ts";
 
 /**
  * Decomposes the matrix, and the matrix with inputs scaled to unit variance, and refits the decomposition with the

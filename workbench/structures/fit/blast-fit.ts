@@ -22,8 +22,8 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/core/errors.ts";
-import { solvePositive } from "../engine/linalg/index.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import { solvePositive } from "../../engine/linalg/index.ts";
 
 /** The three factors as stacks, padded with zeros: block (i, j) of the matrix is U_i diag(s_ij) V_jᵀ. */
 export interface BlastStacks {
@@ -177,5 +177,5 @@ function damped<T extends Tensor3D | Tensor4D>(gram: T, loss: Tensor, delta: num
 async function directionOf<T extends Tensor>(gram: Tensor, right: T): Promise<T> {
   const found = await solvePositive(gram, right);
   if (found) return found;
-  throw new ShapeError("blast: the systems of the factors are not positive definite; the matrix must be finite");
+  throw new EngineError("blast: the factors are not finite", "lower the number of iterations");
 }

@@ -23,7 +23,7 @@ import {
   transpose,
   where,
 } from "@tensorflow/tfjs-core";
-import type { Structure, StructureParameters } from "./structure.ts";
+import type { Structure, StructureParameters } from "../structure.ts";
 
 /** Scales below this share of the largest are raised to it, so that they can be divided by. */
 const LEAST_SCALE = 1e-4;

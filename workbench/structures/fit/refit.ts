@@ -22,12 +22,12 @@ import {
   tidy,
   valueAndGrads,
 } from "@tensorflow/tfjs-core";
-import { differentiable } from "../engine/ops/op.ts";
-import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { differentiable } from "../../engine/ops/op.ts";
+import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+import { layerErrors } from "../layer-errors.ts";
+import { eventLoopTurn, type SearchProgress, type Structure, type StructureParameters } from "../structure.ts";
 import { damped, deviations } from "./input-scale.ts";
-import { layerErrors } from "./layer-errors.ts";
 import { type Evaluation, minimize } from "./lbfgs.ts";
-import { eventLoopTurn, type SearchProgress, type Structure, type StructureParameters } from "./structure.ts";
 
 /** Options of `refit`. */
 export interface RefitOptions {

@@ -160,6 +160,8 @@ export interface StructureKind {
    * files contain the trainable form beside the packed one. Default false
    */
   readonly hasWidths?: boolean;
+  /** whether entries of parameters that are 0 stay 0 in training, as in pruned matrices. Default false */
+  readonly keepsZeros?: boolean;
   /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 

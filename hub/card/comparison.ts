@@ -24,6 +24,8 @@ const METRICS: Record<string, Metric> = {
   top1: { label: "top-1 accuracy", better: "higher", isShare: true },
   top5: { label: "top-5 accuracy", better: "higher", isShare: true },
   loss: { label: "loss", better: "lower", isShare: false },
+  outputError: { label: "output error", better: "lower", isShare: false },
+  weightError: { label: "weight error", better: "lower", isShare: false },
 };
 
 /** The properties of a metric, by its name in the results. */

@@ -96,9 +96,7 @@ test("--dry-run says that an allocation that needs calibration is not in the pla
   const args = [at("dense"), "--structure", "gblr", "--budget", "0.5", "--allocate", "global", "--dry-run"];
   const later = await gblr(...args, "--init", "activation", "--calibrate", at("dense"));
   expect(later).toMatchObject({ code: 0, stderr: "" });
-  expect(later.stdout).toEndWith(
-    "This plan allocates uniformly: --allocate global is decided after calibration.\n",
-  );
+  expect(later.stdout).toEndWith("This plan allocates uniformly: --allocate global is decided after calibration.\n");
   expect((await gblr(...args)).stdout).not.toContain("This plan allocates uniformly");
 });
 
@@ -273,7 +271,7 @@ test("a model that is not there, and a place that cannot be a folder, are errors
 });
 
 test.each([
-  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are gblr, lowrank, monarch"],
+  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are gblr, lowrank"],
   [["--budget", "0.5"], "--structure"],
   [["--structure", "gblr", "--budget", "0"], "above 0 and at most 1"],
   [["--structure", "gblr", "--budget", "1.2"], "above 0 and at most 1"],

@@ -9,6 +9,7 @@ import { saveModelNow } from "../../workbench/models/index.ts";
 import type { ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
 import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { timeless } from "../pipeline/timeless.ts";
 import { GBLR, type Ran, run, start } from "../pipeline/tiny-hub.ts";
 import { CLASSES, makeTinyImages } from "../pipeline/tiny-images.ts";
 
@@ -40,8 +41,6 @@ function rowsOf({ code, stdout, stderr }: Ran): ComparisonRow[] {
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   return JSON.parse(stdout).rows;
 }
-
-const timeless = (rows: readonly ComparisonRow[]) => rows.map(({ seconds: _, ...row }) => row);
 
 describe("a classifier of images is trained on", () => {
   test(
@@ -143,6 +142,11 @@ describe("a classifier of other classes than the data's", () => {
       const taught = await gblr("finetune", "five", "--dataset", images, "--new-head", "--distill", "0.5");
       expect(taught.code).toBe(2);
       expect(taught.stderr).toMatch(/^gblr: --new-head and --distill contradict[^\n]*\n$/);
+      const adapted = await gblr("finetune", "five", "--dataset", images, "--new-head", "--lora", "2");
+      expect(adapted).toMatchObject({
+        code: 2,
+        stderr: "gblr: --lora leaves the new head untrained; name its parameters, such as --lora-full fc or head\n",
+      });
     },
     PATIENCE,
   );

@@ -57,6 +57,12 @@ const CASES: Record<string, Case> = {
     code: 2,
     line: /^--context 64 is longer than the model's 32 positions; give at most 32$/,
   },
+  "adapters of no rank": { args: ["--lora", "0"], code: 2, line: /^--lora 0: expected number to be >=1$/ },
+  "adapters of no layer": {
+    args: ["--lora", "4", "--lora-layers", "h.7"],
+    code: 1,
+    line: /^no layer of gpt2 has "h\.7" in its name; layers: h\.0/,
+  },
   "a budget of nothing": { args: ["--budget", "0"], code: 2, line: /^--budget 0: expected number to be >0$/ },
   "a budget of more than all": {
     args: ["--budget", "1.5"],

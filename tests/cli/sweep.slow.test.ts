@@ -8,13 +8,14 @@ import { parseVaried } from "../../workbench/cli/shared/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
 import { sweepTable } from "../../workbench/cli/shared/view.ts";
-import { gridOf } from "../../workbench/pipeline/sweep.ts";
 import {
   acrossSeeds,
-  costChart,
   type RepeatedResult,
   type SweepResult,
-} from "../../workbench/pipeline/sweep-results.ts";
+  sweepChart,
+} from "../../workbench/pipeline/results/sweep-results.ts";
+import { gridOf } from "../../workbench/pipeline/sweep.ts";
+import { readResults } from "../../workbench/report/results-file.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, run, start } from "../pipeline/tiny-hub.ts";
 import { makeTinyImages, QUICK_VIT } from "../pipeline/tiny-images.ts";
@@ -116,6 +117,26 @@ describe("a grid of two budgets and two structures", () => {
 });
 
 test(
+  "variants that are not trained have their converted models in the table",
+  async () => {
+    const args = ["--vary", "budget=0.4,0.6", "--out", "untrained", "--json"];
+    const none = ["--structure", "lowrank", "--compare", "gblr", "--fine-tune", "none"];
+    const { code, stdout, stderr } = await run(GBLR, ["sweep", "vit-s-cifar10", ...args, ...shared, ...none], place);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { results, files } = JSON.parse(stdout) as Told;
+    expect(results.map(({ name, stage, values }) => `${name} ${stage} ${values.budget ?? ""}`)).toEqual([
+      "dense, untrained before ",
+      "GBLR, SVD before 0.4",
+      "low rank before 0.4",
+      "GBLR, SVD before 0.6",
+      "low rank before 0.6",
+    ]);
+    expect(files).toContain("untrained/cost.png");
+  },
+  PATIENCE,
+);
+
+test(
   "one that fails leaves the others be, and is told at the end",
   async () => {
     const { code, stdout, stderr } = await sweep(
@@ -196,7 +217,7 @@ describe("runs that differ by their seed alone", () => {
     expect(lines[1]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy .*\(reference\) +\(actual\)/);
     expect(lines).toHaveLength(6);
     expect(lines[4]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);
-    const spec = costChart("r", results)?.spec as unknown as { layer: { data: { values: unknown[] } }[] };
+    const spec = sweepChart("r", results)?.spec as unknown as { layer: { data: { values: unknown[] } }[] };
     const [, bars, curves] = spec.layer.map(({ data }) => data.values);
     expect(bars).toEqual([expect.objectContaining({ series: "GBLR, SVD" })]);
     expect(curves).toHaveLength(2);
@@ -213,7 +234,14 @@ describe("runs that differ by their seed alone", () => {
       const [both] = means.filter(({ runs }) => runs === 2);
       expect([one?.values.seed, two?.values.seed]).toEqual(["1", "2"]);
       expect(both?.metrics.loss).toBeCloseTo(((one?.metrics.loss as number) + (two?.metrics.loss as number)) / 2, 9);
-      expect(JSON.parse(readFileSync(at("seeds/results.json"), "utf8"))).toEqual(results);
+      const whole = (await readResults(at("seeds"))).results;
+      expect(whole).toMatchObject({ status: "finished", recipe: "sweep vit-s-cifar10", seed: 1 });
+      const after = whole.rows.filter(({ stage }) => stage === "after");
+      expect(after.map(({ seeds, settings }) => [seeds?.seed, settings])).toEqual([
+        [1, { seed: 1 }],
+        [2, { seed: 2 }],
+      ]);
+      expect(after.map(({ metrics }) => metrics)).toEqual([one, two].map((row) => row?.metrics as never));
     },
     PATIENCE,
   );
@@ -245,13 +273,13 @@ test("a setting varied twice is refused", () => {
 test("ways to compress are curves of their own, also where another setting tells them apart", () => {
   const of = (flops: number, rate: string): SweepResult =>
     row({ budget: String(flops), "learning-rate": rate }, { perplexity: 20 + flops, nll: 3 }, flops);
-  const spec = costChart("r", [of(0.2, "1"), of(0.3, "1"), of(0.2, "2")])?.spec as unknown as {
+  const spec = sweepChart("r", [of(0.2, "1"), of(0.3, "1"), of(0.2, "2")])?.spec as unknown as {
     layer: { data: { values: unknown[] } }[];
   };
   expect(spec.layer.at(-1)?.data.values).toEqual([
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2", isBase: false },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2" },
   ]);
-  expect(costChart("r", [])).toBeUndefined();
+  expect(sweepChart("r", [])).toBeUndefined();
 });

@@ -9,6 +9,7 @@ import { saveModelNow } from "../../workbench/models/index.ts";
 import type { Classification, ComparisonRow, ConvertedLayer, RunRecord } from "../../workbench/report/index.ts";
 import { RESNET as SMALL, smallResnet } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { timeless } from "./timeless.ts";
 import { GBLR, type Ran, ROOT, run, start } from "./tiny-hub.ts";
 import { CLASSES, makeTinyImages, QUICK_VIT } from "./tiny-images.ts";
 
@@ -39,8 +40,6 @@ const rowNamed = (rows: readonly ComparisonRow[], name: string, stage: string): 
   if (!found) throw new Error(`no row ${name}, ${stage}: there is ${rows.map((row) => `${row.name} ${row.stage}`)}`);
   return found;
 };
-
-const timeless = (rows: readonly ComparisonRow[]) => rows.map(({ seconds: _, ...row }) => row);
 
 describe("a ViT from scratch, with GBLR and low rank", () => {
   let rows: readonly ComparisonRow[];

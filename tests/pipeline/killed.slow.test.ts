@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { ComparisonRow } from "../../workbench/report/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { timeless } from "./timeless.ts";
 import { makeTinyHub, QUICK, RECIPE, run, start } from "./tiny-hub.ts";
 
 const folder = temporaryFolder();
@@ -16,8 +17,15 @@ const ARGS = [
   ...["--flops", "0.6", "--shrink", "budget", "--start-cost", "0.9", "--init", "activation", "--allocate", "global"],
   ...["--compare", "lowrank", "--run", "run"],
 ];
+/** Recovery by adapters, with the dense model as the teacher. */
+const RECOVERY = [
+  ...QUICK,
+  ...["--flops", "0.6", "--lora", "4", "--distill", "0.5", "--compare", "lowrank", "--run", "run"],
+];
 let hub: string;
-let alone: { rows: unknown[]; files: Record<string, string> };
+type Left = ReturnType<typeof left>;
+let alone: Left;
+let recoveredAlone: Left;
 
 /** A place of its own, but for the Hub. */
 function place(name: string) {
@@ -33,7 +41,7 @@ function left(work: string): { rows: unknown[]; files: Record<string, string> } 
       .filter((name) => name.endsWith(".safetensors"))
       .map((name) => [`${own}/${name}`, Bun.hash(readFileSync(join(work, "run", own, name))).toString()] as const),
   );
-  return { rows: rows.map(({ seconds: _, ...row }) => row), files: Object.fromEntries(hashes) };
+  return { rows: timeless(rows), files: Object.fromEntries(hashes) };
 }
 
 beforeAll(async () => {
@@ -42,15 +50,21 @@ beforeAll(async () => {
   const own = place("alone");
   expect(await run(RECIPE, ARGS, own)).toMatchObject({ code: 0, stderr: "" });
   alone = left(own.work);
+  const other = place("recovered-alone");
+  expect(await run(RECIPE, RECOVERY, other)).toMatchObject({ code: 0, stderr: "" });
+  recoveredAlone = left(other.work);
 }, PATIENCE);
 
-test(
-  "killed at random moments and started again, an experiment ends as one left alone, bit by bit",
-  async () => {
-    const own = place("killed");
+test.each([
+  ["an experiment", ARGS, () => alone] as const,
+  ["one that trains adapters with a teacher", RECOVERY, () => recoveredAlone] as const,
+])(
+  "killed at random moments and started again, %s ends as one left alone, bit by bit",
+  async (_, args, expected) => {
+    const own = place(`killed-${args.length}`);
     let kills = 0;
     for (;;) {
-      const child = start(RECIPE, ARGS, own);
+      const child = start(RECIPE, args, own);
       // Longer each time, so that it ends; never before anything has begun.
       const timer = setTimeout(() => child.kill("SIGKILL"), 500 + Math.random() * (1500 + 250 * kills));
       const stderr = await new Response(child.stderr).text();
@@ -65,7 +79,7 @@ test(
     }
     console.log(`killed ${kills} times`);
     expect(kills).toBeGreaterThan(0);
-    expect(left(own.work)).toEqual(alone);
+    expect(left(own.work)).toEqual(expected());
     expect(JSON.parse(readFileSync(join(own.work, "run/run.json"), "utf8")).status).toBe("finished");
   },
   PATIENCE,

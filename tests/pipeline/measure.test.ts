@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import type { Scored } from "../../workbench/pipeline/domains/domain.ts";
 import { measure } from "../../workbench/pipeline/measure.ts";
 import type { PipelineEvent } from "../../workbench/pipeline/stage.ts";
 import { structured, tinyGpt2 } from "../models/tiny.ts";
@@ -19,9 +20,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Has no images or text: sizes do not depend on them. */
 class OnlySizes {
-  async *score(): AsyncGenerator<PipelineEvent, Record<string, number>> {
+  async *score(): AsyncGenerator<PipelineEvent, Scored> {
     yield { kind: "stage", stage: "measure" };
-    return {};
+    return { metrics: {} };
   }
 }
 

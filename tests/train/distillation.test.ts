@@ -25,25 +25,27 @@ interface Found {
 }
 
 /** The loss and its gradients; the student is the teacher if told so. */
-async function run(options: DistillationOptions, { same = false } = {}): Promise<Found> {
+async function run(options: DistillationOptions, { same = false, headIsFixed = false } = {}): Promise<Found> {
   const [rows, head] = [toTensor(stored.rows), toTensor(stored.head)];
   const own = same ? [rows, head] : [toTensor(stored.teacher_rows), toTensor(stored.teacher_head)];
   const [teacherRows, teacherHead] = own as [tf.Tensor2D, tf.Tensor2D];
   const targets = tf.tensor1d(ids, "int32");
-  const { value, grads } = tf.valueAndGrads((rows, head) =>
+  const loss = (rows: tf.Tensor, head: tf.Tensor) =>
     distillationLoss(
       {
         rows: rows as tf.Tensor2D,
         head: head as tf.Tensor2D,
+        headIsFixed,
         targets,
         teacher: () => ({ rows: teacherRows, head: teacherHead }),
       },
       options,
-    ),
-  )([rows, head]);
-  const [loss, dRows, dHead] = await Promise.all([value, ...grads].map((tensor) => tensor.data()));
+    );
+  const wanted = headIsFixed ? [rows] : [rows, head];
+  const { value, grads } = tf.valueAndGrads((rows, own = head) => loss(rows as tf.Tensor, own))(wanted);
+  const [number, dRows, dHead = new Float32Array()] = await Promise.all([value, ...grads].map((each) => each.data()));
   tf.dispose([rows, head, targets, teacherRows, teacherHead, value, grads]);
-  return { loss: (loss as Float32Array)[0] as number, rows: dRows as Float32Array, head: dHead as Float32Array };
+  return { loss: (number as Float32Array)[0] as number, rows: dRows as Float32Array, head: dHead as Float32Array };
 }
 
 forEachEngine("distillationLoss", () => {
@@ -86,13 +88,23 @@ forEachEngine("distillationLoss", () => {
     tf.dispose([rows, head, targets, value, grads]);
   });
 
+  test("of a fixed head has the same value and gradient of the rows", async () => {
+    const both = await run({ temperature: 2, weight: 0.3 });
+    for (const chunk of [2 * CLASSES, 1000]) {
+      const fixed = await run({ temperature: 2, weight: 0.3, chunk }, { headIsFixed: true });
+      expectClose([fixed.loss], [both.loss]);
+      expectClose(fixed.rows, both.rows);
+      expect(fixed.head).toEqual(new Float32Array());
+    }
+  });
+
   test("is 0 with no slope where the student is the teacher and targets have no weight", async () => {
     const { loss, rows, head } = await run({ weight: 1, temperature: 2 }, { same: true });
     expect(Math.abs(loss)).toBeLessThan(1e-6);
     for (const slope of [...rows, ...head]) expect(Math.abs(slope)).toBeLessThan(1e-6);
   });
 
-  test("refuses a temperature of 0, a weight above 1, and a teacher of another number of rows", () => {
+  test("refuses a temperature of 0, a weight above 1, and a teacher of other rows or classes", () => {
     const [rows, head, other] = [tf.zeros([3, 2]), tf.zeros([4, 2]), tf.zeros([2, 2])] as tf.Tensor2D[] as [
       tf.Tensor2D,
       tf.Tensor2D,
@@ -106,6 +118,7 @@ forEachEngine("distillationLoss", () => {
     expect(loss({ temperature: 0 })).toThrow("temperature must be a number above 0, got 0");
     expect(loss({ weight: 1.5 })).toThrow("weight must be from 0 to 1, got 1.5");
     expect(loss({}, { rows: other, head })).toThrow("teacher rows must be float32 (3, width), got float32 (2, 2)");
+    expect(loss({}, { rows, head: other })).toThrow("teacher head must be float32 (4, 2), got float32 (2, 2)");
     expect(liveTensors()).toEqual(before);
     tf.dispose([rows, head, other, targets]);
   });

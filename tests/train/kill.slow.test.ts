@@ -49,17 +49,28 @@ function run(args: string[], patience?: { lines: number; milliseconds: number })
 
 const names = ENGINES.filter(({ options }) => options.device === "cpu").map(({ name }) => name);
 
-for (const engine of ["torch", "wasm"] as const) {
+/** Number of trained tensors: of the small model, and of adapters of its three matrices. */
+const RUNS = [
+  { of: "all parameters", args: [], learned: 8 },
+  { of: "adapters", args: ["lora"], learned: 6 },
+];
+
+for (const { engine, of, args, learned } of (["torch", "wasm"] as const).flatMap((engine) =>
+  RUNS.map((each) => ({ engine, ...each })),
+)) {
   test.skipIf(!names.includes(engine))(
-    `killed at random moments and resumed, a run on ${engine} ends as one left alone, bit by bit`,
+    `killed at random moments and resumed, a run of ${of} on ${engine} ends as one left alone, bit by bit`,
     async () => {
-      const [alone, killed] = [join(root, `${engine}-alone`), join(root, `${engine}-killed`)];
-      expect(await run([engine, alone])).toMatchObject({ code: 0, errors: "" });
+      const [alone, killed] = ["alone", "killed"].map((end) => join(root, `${engine}-${of}-${end}`)) as [
+        string,
+        string,
+      ];
+      expect(await run([engine, alone, ...args])).toMatchObject({ code: 0, errors: "" });
       let [kills, resumed] = [0, 0];
       for (;;) {
         // longer each time, so that it ends
         const patience = { lines: 1 + Math.floor(Math.random() * (14 + 3 * kills)), milliseconds: Math.random() * 12 };
-        const { code, signal, lines, errors } = await run([engine, killed], patience);
+        const { code, signal, lines, errors } = await run([engine, killed, ...args], patience);
         expect(errors).toBe("");
         if (lines[0] === "resumed") resumed++;
         if (code === 0 && kills > 0) break;
@@ -70,14 +81,14 @@ for (const engine of ["torch", "wasm"] as const) {
           kills++;
         }
       }
-      console.log(`${engine}: killed ${kills} times, resumed from a checkpoint ${resumed} times`);
+      console.log(`${engine}, ${of}: killed ${kills} times, resumed from a checkpoint ${resumed} times`);
       expect(await timelessMetrics(killed)).toEqual(await timelessMetrics(alone));
       const [expected, actual] = await Promise.all(
         [alone, killed].map((folder) => readFile(join(folder, "checkpoint", LAST))),
       );
       expect(actual?.equals(expected as Buffer)).toBe(true);
       const tensors = await readSafetensors(join(killed, "checkpoint", LAST));
-      expect([...tensors.keys()].filter((name) => name.startsWith("second/")).length).toBe(8);
+      expect([...tensors.keys()].filter((name) => name.startsWith("second/")).length).toBe(learned);
       // two checkpoints of two files each; what killed writers left behind is gone
       expect((await readdir(join(killed, "checkpoint"))).length).toBe(4);
     },

@@ -8,7 +8,10 @@ import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../../workbench/data/types.ts";
 import { createModel, type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
+import { denseWeight, replaceLayer } from "../../workbench/models/layers.ts";
+import { lowrank } from "../../workbench/structures/lowrank.ts";
 import { type FitOptions, languageTask } from "../../workbench/train/index.ts";
+import { Adapters } from "../../workbench/train/lora.ts";
 import { epochOrder, learningRateAt, scheduleOf, timeAt } from "../../workbench/train/schedule.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
@@ -78,38 +81,62 @@ const optionsFor = (model: Model<Gpt2Config>, changes: Partial<FitOptions> = {})
 const lossesOf = (events: Awaited<ReturnType<typeof collect>>) =>
   events.flatMap((event) => (event.kind === "step" ? [event.loss] : []));
 
+/** What reference.py gives for steps. */
+interface Expected {
+  losses: number[];
+  norms: number[];
+  parameters: Record<string, number[]>;
+}
+
+/** Rates, windows and settings of the steps of a run, for reference.py. */
+async function stepsOf(options: FitOptions): Promise<Record<string, unknown>> {
+  const schedule = scheduleOf(options);
+  const { learningRate, weightDecay, epsilon, clipNorm, schedule: shape } = options.optimizer;
+  const steps = Array.from({ length: schedule.steps }, (_, step) => step);
+  const windows = steps.map((step) => {
+    const { epoch, batch } = timeAt(schedule, step);
+    return [...epochOrder(schedule, epoch).subarray(batch * 8, (batch + 1) * 8)];
+  });
+  return {
+    rates: steps.map((step) => learningRateAt(shape ?? { decay: "constant" }, learningRate, { step, ...schedule })),
+    windows: await Promise.all(
+      windows.map((items) => Promise.all(items.map(async (i) => [...(await windowsOf(20).read(i))]))),
+    ),
+    weight_decay: weightDecay,
+    epsilon,
+    clip_norm: clipNorm,
+  };
+}
+
+/** Variables for reference.py. */
+async function stored(variables: Iterable<[string, tf.Variable]>): Promise<Record<string, unknown>> {
+  const read = Array.from(variables, async ([name, variable]) => {
+    return [name, { values: [...(await variable.data())], shape: variable.shape }] as const;
+  });
+  return Object.fromEntries(await Promise.all(read));
+}
+
+function expectSteps(events: Awaited<ReturnType<typeof collect>>, { losses, norms }: Expected): void {
+  const steps = events.filter((event) => event.kind === "step");
+  expect(steps.length).toBe(5);
+  for (const [i, { loss, gradientNorm }] of steps.entries()) {
+    expect(Math.abs(loss - (losses[i] as number))).toBeLessThan(1e-5);
+    expect(Math.abs(gradientNorm - (norms[i] as number))).toBeLessThan(1e-5);
+  }
+}
+
 forEachEngine("language-model training", () => {
   test.skipIf(!HAS_PYTORCH)("makes PyTorch's steps: losses, norms and parameters to 1e-5", async () => {
     const model = tiny();
     const options = optionsFor(model);
-    const schedule = scheduleOf(options);
-    const { learningRate, weightDecay, epsilon, clipNorm, schedule: shape } = options.optimizer;
-    const steps = Array.from({ length: schedule.steps }, (_, step) => step);
-    const windows = steps.map((step) => {
-      const { epoch, batch } = timeAt(schedule, step);
-      return [...epochOrder(schedule, epoch).subarray(batch * 8, (batch + 1) * 8)];
-    });
     const start = await numbersOf(model);
-    const expected = await fromPytorch<{ losses: number[]; norms: number[]; parameters: Record<string, number[]> }>({
+    const expected = await fromPytorch<Expected>({
       what: "gpt2",
       config: CONFIG,
-      parameters: Object.fromEntries(
-        Object.entries(start).map(([name, values]) => [name, { values, shape: model.parameter(name).shape }]),
-      ),
-      rates: steps.map((step) => learningRateAt(shape ?? { decay: "constant" }, learningRate, { step, ...schedule })),
-      windows: await Promise.all(
-        windows.map((items) => Promise.all(items.map(async (i) => [...(await windowsOf(20).read(i))]))),
-      ),
-      weight_decay: weightDecay,
-      epsilon,
-      clip_norm: clipNorm,
+      parameters: await stored(model.parameters),
+      ...(await stepsOf(options)),
     });
-    const events = (await collect(options)).filter((event) => event.kind === "step");
-    expect(events.length).toBe(5);
-    events.forEach(({ loss, gradientNorm }, i) => {
-      expect(Math.abs(loss - (expected.losses[i] as number))).toBeLessThan(1e-5);
-      expect(Math.abs(gradientNorm - (expected.norms[i] as number))).toBeLessThan(1e-5);
-    });
+    expectSteps(await collect(options), expected);
     for (const [name, values] of Object.entries(await numbersOf(model))) {
       const apart = values.map((value, i) => Math.abs(value - (expected.parameters[name]?.[i] as number)));
       expect(Math.max(...apart)).toBeLessThan(1e-5);
@@ -117,6 +144,50 @@ forEachEngine("language-model training", () => {
     }
     model.dispose();
   });
+
+  test.skipIf(!HAS_PYTORCH)(
+    "makes PyTorch's steps on adapters of low-rank factors and dense weights, with a dense teacher, to 1e-5",
+    async () => {
+      const [teacher, model] = [tiny(4), tiny(4)];
+      const base: Model = model;
+      for (const i of [0, 1]) {
+        const name = `h.${i}.mlp.c_fc`;
+        replaceLayer(base, name, lowrank, await lowrank.fromDense(denseWeight(base, name), 0.6));
+      }
+      const learning = { temperature: 1.5, weight: 0.7 };
+      const task = languageTask({
+        model,
+        windows: windowsOf(20),
+        dropout: false,
+        teacher: { model: teacher, ...learning, chunk: 200 },
+      });
+      const lora = { rank: 3, alpha: 6, layers: "mlp" };
+      const options = optionsFor(model, { task, lora });
+      const adapters = new Adapters(model, lora, options.seed);
+      const expected = await fromPytorch<Expected>({
+        what: "lora",
+        config: CONFIG,
+        parameters: await stored(model.parameters),
+        teacher: await stored(teacher.parameters),
+        adapters: await stored(adapters.variables()),
+        scale: 2,
+        ...learning,
+        ...(await stepsOf(options)),
+      });
+      adapters.dispose();
+      const start = await numbersOf(model);
+      expectSteps(await collect(options), expected);
+      const changed = new Set<string>();
+      for (const [name, values] of Object.entries(await numbersOf(model))) {
+        const apart = values.map((value, i) => Math.abs(value - (expected.parameters[name]?.[i] as number)));
+        expect(Math.max(...apart)).toBeLessThan(1e-5);
+        if (!Bun.deepEquals(values, start[name])) changed.add(name.replace(/^h\.\d\./, ""));
+      }
+      expect([...changed].sort()).toEqual(["mlp.c_fc.left", "mlp.c_fc.right", "mlp.c_proj.weight"]);
+      model.dispose();
+      teacher.dispose();
+    },
+  );
 
   test("drops by seed alone: two runs are equal bit by bit, and another seed's is not", async () => {
     const run = async (seed: number, dropout: boolean) => {

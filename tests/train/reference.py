@@ -1,6 +1,7 @@
 """What PyTorch gives for training, in float64: read as JSON from stdin, written as JSON to stdout.
 
-`gpt2`: steps of torch.optim.AdamW on a GPT-2 written in plain torch.nn.functional. `distillation`: a loss with its gradients.
+`gpt2`: steps of torch.optim.AdamW on a GPT-2 written in plain torch.nn.functional. `lora`: the same on adapters of a GPT-2
+with low-rank layers, with a dense GPT-2 as the teacher. `distillation`: a loss with its gradients.
 """
 
 import json
@@ -29,7 +30,9 @@ def logits_of(p, config, ids):
         return F.layer_norm(x, (width,), p[f"{name}.weight"], p[f"{name}.bias"], config["layer_norm_epsilon"])
 
     def layer(name, x):
-        return x @ p[f"{name}.weight"] + p[f"{name}.bias"]
+        factored = f"{name}.left" in p
+        weight = (p[f"{name}.left"] @ p[f"{name}.right"]).T if factored else p[f"{name}.weight"]
+        return x @ weight + p[f"{name}.bias"]
 
     hidden = torch.full((tokens, tokens), float("-inf")).triu(1)
     for i in range(config["n_layer"]):
@@ -65,6 +68,39 @@ def gpt2(given):
     return {"losses": losses, "norms": norms, "parameters": {name: listed(x) for name, x in p.items()}}
 
 
+def lora(given):
+    def read(part):
+        return {name: tensor(stored) for name, stored in given[part].items()}
+
+    base, teacher, adapters = read("parameters"), read("teacher"), read("adapters")
+    for x in adapters.values():
+        x.requires_grad_()
+    optimizer = torch.optim.AdamW(adapters.values(), lr=1.0, eps=given["epsilon"], weight_decay=given["weight_decay"])
+    temperature, weight = given["temperature"], given["weight"]
+
+    def merged():
+        adapted = {name.removesuffix(".lora_A") for name in adapters if name.endswith(".lora_A")}
+        sums = {n: base[n] + given["scale"] * adapters[f"{n}.lora_B"] @ adapters[f"{n}.lora_A"] for n in adapted}
+        return {**base, **sums}
+
+    losses, norms = [], []
+    for rate, windows in zip(given["rates"], given["windows"]):
+        ids = torch.tensor(windows)
+        z = logits_of(merged(), given["config"], ids[:, :-1]).flatten(0, 1)
+        t = logits_of(teacher, given["config"], ids[:, :-1]).flatten(0, 1)
+        own, other = F.log_softmax(z / temperature, -1), F.log_softmax(t / temperature, -1)
+        divergence = F.kl_div(own, other, log_target=True, reduction="batchmean")
+        loss = (1 - weight) * F.cross_entropy(z, ids[:, 1:].flatten()) + weight * temperature**2 * divergence
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(adapters.values(), given["clip_norm"])))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        losses.append(float(loss))
+    return {"losses": losses, "norms": norms, "parameters": {name: listed(x) for name, x in merged().items()}}
+
+
 def distillation(given):
     rows, head = (tensor(given[name]).requires_grad_() for name in ("rows", "head"))
     t = tensor(given["teacher_rows"]) @ tensor(given["teacher_head"]).T
@@ -79,4 +115,4 @@ def distillation(given):
 
 
 given = json.load(sys.stdin)
-json.dump({"gpt2": gpt2, "distillation": distillation}[given["what"]](given), sys.stdout)
+json.dump({"gpt2": gpt2, "lora": lora, "distillation": distillation}[given["what"]](given), sys.stdout)

@@ -40,6 +40,12 @@ export function fullOptions(model: Model, folder: string, changes: Changes = {})
   };
 }
 
+/** The same with adapters, which shrink nothing. */
+export function loraOptions(model: Model, folder: string, changes: Changes = {}): FitOptions {
+  const { shrink: _, ...options } = fullOptions(model, folder);
+  return { ...options, lora: { rank: 3, alpha: 6 }, ...changes };
+}
+
 export async function collect(options: FitOptions): Promise<FitEvent[]> {
   const events: FitEvent[] = [];
   for await (const event of fit(options)) events.push(event);

@@ -20,8 +20,11 @@ import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
 import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
+import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
+import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
+import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import {
   addCalibrationOptions,
@@ -154,10 +157,11 @@ async function* convertAndSave(
     }
     const settings = calibrationSettingsOf(options);
     const data = settings && (yield* openCalibration(settings, { model, source, context }));
+    const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
     const { calibrateMemory: gigabytes, sequential, damping } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration: data, calibrationBytes, sequential, damping };
+    const calibrated = { calibration, calibrationBytes, sequential, damping };
     const finished = new FinishedLayers(
       `${resolve(options.out as string)}.layers`,
       identityOf(options, source, engine),
@@ -174,7 +178,11 @@ async function* convertAndSave(
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
     await finished.remove(converted.plan.layers.map((layer) => layer.name));
-    const written = await writtenOf(options.out as string, files, { model, converted, source, before, began });
+    const out = options.out as string;
+    const written = await writtenOf(out, files, { model, converted, source, before, began });
+    const { seconds } = written;
+    const made = { model, converted, source, calibration, out, seconds, dataset: options.calibrate, seed };
+    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine) });
     return { ...converted, written };
   } finally {
     model.dispose();
@@ -265,11 +273,28 @@ async function* saveConverted(
     title: basename(resolve(out)),
     task: model.architecture.task.kind,
     structure: plan.structure,
-    ...(await originFacts(source, { engine, command: commandLine(), versions: versionsOf(engine) })),
+    ...(await originFacts(source, originOf(engine))),
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : [])];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+}
+
+const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });
+
+/** Options that are not settings of the result: places, outputs, and the machine. */
+const NO_SETTINGS = ["out", "dryRun", "force", "json", "engine", "device", "precision", "threads", "calibrateMemory"];
+/** Options of which the row of the results has the values by other names. */
+const OF_ROW = ["structure", "budget", "flops", "widths", "layers", "allocate", "init", "seed", "searchSteps"];
+
+/** The settings of the conversion, and those that are options of the method. */
+function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings" | "options"> {
+  const given = Object.entries(options).filter(
+    ([name, value]) => value !== undefined && !NO_SETTINGS.includes(name),
+  ) as [string, string | number | boolean][];
+  const isOption = ([name, value]: [string, unknown]) =>
+    !OF_ROW.includes(name) && !/^(calibrate|check)/.test(name) && typeof value !== "object";
+  return { settings: Object.fromEntries(given), options: Object.fromEntries(given.filter(isOption)) };
 }
 
 /** The document of --json. */

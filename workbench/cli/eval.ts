@@ -45,6 +45,7 @@ interface Flags extends OpenEngineOptions {
   json?: boolean;
 }
 
+const RESULTS = "write the results to this JSON file, for gblr compare";
 const INTERRUPTED = "interrupted; evaluations keep no partial results";
 
 // Lines of at most 78 characters: wider ones are broken again.
@@ -85,6 +86,7 @@ function addPerplexity(program: Command): void {
     .option("--whole-windows", "leave out the end of the text that fills no whole window, as published tables do")
     .option("--limit <windows>", "windows to score, from the start (default: all)", countFrom(1))
     .option("--batch <windows>", "windows per forward pass (default: 4096 tokens' worth)", countFrom(1))
+    .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
   addEngineOptions(addWeightType(command)).action(evalPerplexity);
@@ -98,8 +100,9 @@ async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Prom
     );
   }
   const engine = await openEngineFor(flags);
+  const origin = { engine, command: commandLine(), versions: versionsOf(engine) };
   const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
-    evaluateText(name, flags, around),
+    evaluateText(name, flags, { ...around, origin }),
   );
   writeResult({ ...result, ...onEngine(engine) }, { json, print: perplexityTable });
 }
@@ -168,6 +171,7 @@ function addAccuracy(program: Command): void {
     )
     .option("--skip-bad", "skip and count images that cannot be decoded", false)
     .option("--report <folder>", "write a report with the confusion of classes to this folder")
+    .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(evalAccuracy);

@@ -2,6 +2,7 @@
 // The `gblr` command. Each verb has a file in this folder and is listed here. Shared code is in shared/.
 
 import { addChat } from "./chat.ts";
+import { addCompare } from "./compare.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
@@ -20,6 +21,7 @@ import { addSweep } from "./sweep.ts";
 await runMain(
   createProgram([
     addChat,
+    addCompare,
     addConvert,
     addDoctor,
     addEval,

@@ -6,6 +6,7 @@ import { basename, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { acrossSeeds, resultsOf, writeSweepResults } from "../pipeline/results/sweep-results.ts";
 import {
   gridOf,
   pointText,
@@ -15,11 +16,11 @@ import {
   sweep,
   type Varied,
 } from "../pipeline/sweep.ts";
-import { acrossSeeds, resultsOf, writeResults } from "../pipeline/sweep-results.ts";
 import { JSON_DOCUMENT, parseVaried } from "./shared/options.ts";
 import { CommandFailed, Interrupted, interruptible, UsageError, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
 import { type Palette, paletteFor } from "./shared/terminal.ts";
+import { commandLine } from "./shared/versions.ts";
 import { sweepTable } from "./shared/view.ts";
 
 interface SweepFlags {
@@ -83,7 +84,7 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
   });
   const results = resultsOf(runs);
   const means = acrossSeeds(results);
-  const files = await writeResults(folder, recipe.name, results);
+  const files = await writeSweepResults(folder, { recipe: recipe.name, command: commandLine(), runs, results });
   if (json)
     process.stdout.write(
       `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results, means }, null, 2)}\n`,

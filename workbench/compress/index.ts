@@ -31,6 +31,7 @@ export {
   type Convolutions,
   chooseLayers,
   expectDense,
+  layersToConvert,
   type PlannedLayer,
   type PlanOptions,
   type PlanTotals,

@@ -231,8 +231,11 @@ function askedFor(
   return { widths };
 }
 
-/** The layers that the option `layers` selects, in the order of the model. */
-function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
+/**
+ * The layers that the option `layers` selects, in the order of the model.
+ * @throws EngineError when a pattern matches no layer
+ */
+export function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
   const { storedName } = namesOf(model.architecture);

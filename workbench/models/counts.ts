@@ -21,6 +21,22 @@ export async function modelCounts(model: Model): Promise<Counts> {
 }
 
 /**
+ * Parameters of all layers that can be converted, without biases: those that inference needs, and those of the same
+ * layers when dense. The live blocks of a layer with widths have as many as they have multiply-adds per row; integers,
+ * such as the places of packed blocks, do not count.
+ */
+export async function linearParameters(model: Model): Promise<{ parameters: number; dense: number }> {
+  let [parameters, dense] = [0, 0];
+  for (const [name, { nIn, nOut, structure }] of model.layers) {
+    const held = model.structureParameters(name);
+    const numbers = Object.values(held).filter(({ dtype }) => dtype !== "int32");
+    dense += nIn * nOut;
+    parameters += structure.hasWidths ? await structure.cost(held) : numbers.reduce((sum, { size }) => sum + size, 0);
+  }
+  return { parameters, dense };
+}
+
+/**
  * Multiply-adds of the whole model by both counts, if its layers have these costs and all others are dense.
  * @param costs multiply-adds per row, also of single positions of convolutions
  */

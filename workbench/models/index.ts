@@ -20,6 +20,7 @@ export {
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "../architectures/parts/image-terms.ts";
 export {
   headOf,
+  isFixed,
   languageHidden,
   languageLoss,
   languageNll,
@@ -38,7 +39,7 @@ export {
   isLanguageModel,
 } from "../architectures/task.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
-export { countsWith, modelCounts } from "./counts.ts";
+export { countsWith, linearParameters, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
 export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
 export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";

@@ -11,11 +11,14 @@ import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
-import type { OpenData } from "./domains/domain.ts";
+import type { OpenData, Teacher } from "./domains/domain.ts";
+import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
+import { hashedCalibration } from "./results/calibration-hash.ts";
+import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -28,6 +31,8 @@ export interface Shared {
   settings: ExperimentSettings;
   context: ExperimentContext;
   base: BaseModel;
+  /** origin of the teacher of a distillation. Default: the base model, as it is in memory */
+  teacher: Source | undefined;
   data: OpenData;
   table: RunTable;
 }
@@ -39,35 +44,58 @@ export interface VariantOptions extends Shared {
   folder: string;
   /** whether no later variant needs the base model */
   isLast: boolean;
+  /** whether it is trained after its conversion */
+  isTrained: boolean;
+}
+
+/** The result of a variant. */
+export interface CompressedVariant {
+  /** row of the trained model, or of the converted one if the variant is not trained */
+  row: ComparisonRow;
+  /** its model folder */
+  model: string;
 }
 
 /** Model folders in a run folder: the model as converted, and as fine-tuned. */
 const CONVERTED = "converted";
-export const MODEL = "model";
+const MODEL = "model";
 
 /**
  * Runs a variant.
- * @returns the row of the fine-tuned model; undefined if the signal stopped the work
+ * @returns undefined if the signal stopped the work
  */
 export async function* compressVariant(
   shared: VariantOptions,
-): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+): AsyncGenerator<PipelineEvent, CompressedVariant | undefined> {
   const options = { ...shared, settings: settingsOf(shared.variant, shared.settings) };
-  const { variant, table, folder, context, data } = options;
-  const done = table.find(variant.title, "after");
-  if (done && (await isModel(join(folder, MODEL)))) {
+  const { variant, table, folder, isTrained } = options;
+  const place = join(folder, isTrained ? MODEL : CONVERTED);
+  const stage = isTrained ? "after" : "before";
+  if (table.find(variant.title, stage) && (await isModel(place))) {
     yield { kind: "stage", stage: variant.title, done: true };
-    return done;
+  } else if (isTrained) {
+    if (!(yield* trained(options))) return undefined;
+  } else {
+    const { model } = yield* converted(options);
+    model.dispose();
   }
-  const { model, seconds } = variant.converts
+  return { row: table.find(variant.title, stage) as ComparisonRow, model: place };
+}
+
+/** Converts and trains a variant. @returns its row; undefined if the signal stopped the work */
+async function* trained(options: VariantOptions): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+  const { variant, table, folder, context, data } = options;
+  const { model, seconds, facts } = variant.converts
     ? yield* converted(options)
-    : { model: yield* ownModel(options), seconds: 0 };
+    : { model: yield* ownModel(options), seconds: 0, facts: {} };
   try {
     const ended = yield* fineTuned(model, options);
     if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
     const measured = yield* savedAndMeasured(model, join(folder, MODEL), options);
     if (data.conclude) yield* data.conclude(model, folder, context.signal);
-    return yield* table.add({ ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds });
+    const stageSeconds = { ...facts.stageSeconds, train: ended.seconds, ...measured.stageSeconds };
+    const times = { seconds: seconds + ended.seconds, stageSeconds };
+    return yield* table.add({ ...rowOf(options, "after"), ...facts, ...measured, ...times });
   } finally {
     model.dispose();
   }
@@ -77,6 +105,7 @@ interface ConvertedModel {
   model: Model;
   /** wall-clock seconds of the conversion */
   seconds: number;
+  facts: ConversionFacts;
 }
 
 /** The converted model, loaded from the run folder if an earlier process has saved it there. */
@@ -86,17 +115,19 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   const before = table.find(variant.title, "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
-    return { model: yield* load(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
+    const model = yield* load(place, { form: "trainable" });
+    return { model, seconds: before.seconds ?? 0, facts: conversionFactsOf(before) };
   }
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
     const finished = new FinishedLayers(`${place}.layers`, variant.key);
-    const { seconds, layers } = yield* conversion(model, finished, options);
+    const { seconds, layers, facts } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
     await finished.remove(layers);
-    yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
-    return { model, seconds };
+    const stageSeconds = { ...facts.stageSeconds, ...measured.stageSeconds };
+    yield* table.add({ ...rowOf(options, "before"), ...facts, ...measured, seconds, stageSeconds });
+    return { model, seconds, facts };
   } catch (error) {
     model.dispose();
     throw error;
@@ -104,16 +135,17 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
 }
 
 /** A model that may be changed: the base model itself if nothing else needs it, else a copy. */
-function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
-  return isLast && settings.distill === 0 ? base.take() : base.copy();
+function ownModel({ base, isLast, settings, teacher }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
+  const teaches = settings.distill > 0 && !teacher;
+  return isLast && !teaches ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds, and the names of the converted layers */
+/** Converts the model and records the result. @returns what is known of it, and the names of the converted layers */
 async function* conversion(
   model: Model,
   finished: FinishedLayers,
   options: VariantOptions,
-): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
+): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
@@ -124,14 +156,15 @@ async function* conversion(
     return planned.start;
   };
   const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
-  const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
   const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
   const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
-  return { seconds, layers: conversion.layers.map(({ name }) => name) };
+  const layers = conversion.layers.map(({ name }) => name);
+  return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -143,17 +176,45 @@ async function record(folder: string, { layers }: Conversion): Promise<void> {
   );
 }
 
-/** Trains the model. With distillation, the base model in its form for inference is the teacher. */
+/** Trains the model, with a teacher if the settings ask for distillation. */
 async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const { folder, settings, variant, data, base, context } = options;
+  const { folder, settings, variant, data, context } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
-  const { distill: weight, temperature } = settings;
-  const teacher = weight > 0 ? { model: await forInference(yield* base.model()), weight, temperature } : undefined;
+  const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {
+    const { teacher } = opened ?? {};
     return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
   } finally {
-    teacher?.model.dispose();
+    opened?.dispose();
   }
+}
+
+interface OpenTeacher {
+  teacher: Teacher;
+  dispose(): void;
+}
+
+/** The teacher in its form for inference: the base model, or one that is loaded in the number type of the settings. */
+async function* openTeacher({
+  settings,
+  base,
+  teacher: source,
+}: VariantOptions): AsyncGenerator<PipelineEvent, OpenTeacher> {
+  const { distill: weight, temperature, teacherDtype: dtype = "float32" } = settings;
+  const loaded = source && (yield* load(source.folder, { dtype }));
+  const model = await forInference(loaded ?? (yield* base.model()));
+  return {
+    teacher: {
+      model,
+      weight,
+      temperature,
+      ...(source && { settings: { teacher: source.name, "teacher type": dtype } }),
+    },
+    dispose() {
+      model.dispose();
+      loaded?.dispose();
+    },
+  };
 }
 
 /**
@@ -189,10 +250,11 @@ async function* savedAndMeasured(
 /** What config.json says about a sequential calibration. */
 const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
-const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
+const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,
   structure: variant.structure,
   stage,
+  ...methodFacts(variant, settings),
 });
 
 async function isModel(folder: string): Promise<boolean> {

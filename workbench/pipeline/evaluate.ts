@@ -1,7 +1,6 @@
 // Evaluates one model on one split: the perplexity of a language model on text, or the accuracy of an image classifier.
 // It fetches the model and the data, prepares the data as the model needs it, and scores each window or image.
 
-import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
 import { wordsAndBytes } from "../data/index.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
@@ -28,9 +27,16 @@ import { openedImages } from "./domains/image-sets.ts";
 import type { ImageSettings } from "./domains/image-settings.ts";
 import { evaluationOptions } from "./domains/image-settings.ts";
 import { firstWindows, openTexts } from "./domains/texts.ts";
-import { baseName, fetchDataset, fetchModel, type Source, structureOf } from "./fetch.ts";
+import { fetchDataset, fetchModel, type Source } from "./fetch.ts";
 import { load } from "./load.ts";
-import { classNames, confusionRows, scoreImages, scoreText, sizeOnDisk } from "./measure.ts";
+import { classNames, confusionRows, rowOfImages, rowOfText, scoreImages, scoreText } from "./measure.ts";
+import {
+  type Evaluated,
+  type EvaluationFacts,
+  evaluationFacts,
+  evaluationRow,
+  writeEvaluationResults,
+} from "./results/evaluation-results.ts";
 import { type Origin, SettingsError, type StageContext, StageError } from "./stage.ts";
 
 /** Relative FLOPs of a whole model by both counts. */
@@ -65,6 +71,8 @@ export interface TextEvaluation {
   batch?: number | undefined;
   /** number type of dense weights in memory. Default `float32` */
   dtype?: WeightType | undefined;
+  /** file to which the results are written as results.json. Default: none is written */
+  results?: string | undefined;
 }
 
 /**
@@ -72,7 +80,11 @@ export interface TextEvaluation {
  * @param name folder, name on the Hub, or name of the zoo
  * @throws SettingsError if the settings do not fit the model; StageError if it is not a language model
  */
-export async function* evaluateText(name: string, settings: TextEvaluation, context: StageContext) {
+export async function* evaluateText(
+  name: string,
+  settings: TextEvaluation,
+  { origin, ...context }: StageContext & { origin: Origin },
+) {
   const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype } = settings;
   const source = yield* fetchModel(name, context);
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
@@ -98,9 +110,27 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
       const score = yield* scoreText(model, { windows, signal, ...(batch !== undefined && { batch }) });
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
-      const origin = { revision: source.revision, datasetRevision: data.revision };
+      const revisions = { revision: source.revision, datasetRevision: data.revision };
       const weights = { dtype: dtype ?? "float32" };
-      return { model: name, dataset, config, split, ...weights, ...origin, ...score, ...units, relativeFlops };
+      if (settings.results !== undefined) {
+        const scored = rowOfText(score);
+        const evaluated = { model, source, scored: { ...scored, metrics: { ...scored.metrics, ...units } } };
+        await writeEvaluationResults(
+          settings.results,
+          { ...evaluated, seconds: score.seconds },
+          {
+            ...{ name: evaluationTitle({ model: name, dataset, config, split }), recipe: "eval ppl" },
+            ...{ source, data, config, split, origin },
+            settings: {
+              context: length,
+              wholeWindows: whole ?? false,
+              ...weights,
+              ...given({ stride, limit, column }),
+            },
+          },
+        );
+      }
+      return { model: name, dataset, config, split, ...weights, ...revisions, ...score, ...units, relativeFlops };
     } finally {
       await texts.close();
     }
@@ -138,6 +168,8 @@ export interface ImageEvaluation
   skipBad: boolean;
   /** folder in which a report is written. Default: none is written */
   report?: string | undefined;
+  /** file to which the results are written as results.json. Default: none is written */
+  results?: string | undefined;
 }
 
 /**
@@ -179,7 +211,12 @@ export async function* evaluateImages(
         classOrder: classOrder ?? images.classOrder,
         notes: [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined),
       };
-      if (report !== undefined) await writeEvaluation(report, { result, confusion, classes, source, data, origin });
+      const { seconds } = score;
+      const scored = rowOfImages({ ...score, confusion }, preparation);
+      const evaluated = { model, source, scored, seconds };
+      const told = { result, confusion, classes, source, data, origin, evaluated };
+      if (report !== undefined) await writeEvaluation(report, told);
+      if (settings.results !== undefined) await writeEvaluationResults(settings.results, evaluated, factsOf(told));
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
       await loader.close();
@@ -229,34 +266,23 @@ interface Evaluation {
   source: Source;
   data: Source;
   origin: Origin;
+  evaluated: Evaluated;
+}
+
+function factsOf({ result, source, data, origin }: Evaluation): EvaluationFacts {
+  const { config, split, size, images, skipped, transform, mean, std } = result;
+  return {
+    ...{ name: evaluationTitle(result), recipe: "eval acc", source, data, config, split, origin },
+    settings: { ...transform, size, images, skipped, mean: [...mean], std: [...std] },
+  };
 }
 
 /** Writes a run folder with the row of the evaluation, its confusion matrix, and the report. */
-async function writeEvaluation(
-  folder: string,
-  { result, confusion, classes, source, data, origin }: Evaluation,
-): Promise<void> {
-  const { top1, top5, loss, config, split, size, images, skipped, transform, relativeFlops } = result;
-  const { engine, command, versions } = origin;
-  const nameOf = (of: Source) => ({ name: baseName(of), ...(of.revision && { revision: of.revision }) });
-  await startRun(folder, {
-    name: evaluationTitle(result),
-    recipe: "eval acc",
-    command,
-    task: "image-classification",
-    settings: { ...transform, size, images, skipped, mean: [...result.mean], std: [...result.std] },
-    versions: { ...versions },
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
-    seed: 0,
-    model: nameOf(source),
-    dataset: { ...nameOf(data), ...(config !== undefined && { config }) },
-    comparisonSplit: split,
-  });
-  const structure = await structureOf(source);
-  const row = { name: structureTitle(structure), structure, stage: "before" as const, metrics: { top1, top5, loss } };
-  await writeComparison(folder, [{ ...row, relativeFlops, ...(await sizeOnDisk(source.folder)) }]);
+async function writeEvaluation(folder: string, evaluation: Evaluation): Promise<void> {
+  const { result, confusion, classes, evaluated } = evaluation;
+  const { top1, top5, loss, split } = result;
+  await startRun(folder, await evaluationFacts(evaluated.model, factsOf(evaluation)));
+  await writeComparison(folder, [await evaluationRow(evaluated)]);
   await writeClassification(folder, {
     classes: [...classes],
     splits: { [split]: { top1, top5, loss } },
@@ -265,6 +291,10 @@ async function writeEvaluation(
   await updateRun(folder, { status: "finished" });
   await writeReport(folder);
 }
+
+/** The entries that have a value. */
+const given = <Value>(values: Readonly<Record<string, Value | undefined>>): Record<string, Value> =>
+  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined));
 
 /** The title of an evaluation: `model on data set, configuration, split`. */
 export const evaluationTitle = ({

@@ -8,17 +8,28 @@ import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
-import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
+import { loraParameters } from "../train/index.ts";
+import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
-import { baseName, type Source, structureOf } from "./fetch.ts";
+import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
+import { dataFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
-import { asItIs, parseVariant, settingsOf, type Variant, variantOf, withTitledBudgets } from "./variants.ts";
+import { loraOf } from "./train.ts";
+import {
+  asItIs,
+  parseVariant,
+  settingsOf,
+  type Variant,
+  variantOf,
+  variantsToTrain,
+  withTitledBudgets,
+} from "./variants.ts";
 
 /**
  * Runs an experiment.
@@ -37,7 +48,8 @@ export async function* experiment<Settings extends ExperimentSettings>(
   checkPush(settings, context);
   domain.check(settings);
   await expectSameSettings(folder, settings, domain.schema);
-  const run: Run = { context, folder, main, rivals };
+  const trained = new Set(variantsToTrain([main, ...rivals], settings.fineTune));
+  const run: Run = { context, folder, main, rivals, trained };
   try {
     yield* stages(domain, settings, run);
   } catch (error) {
@@ -55,6 +67,8 @@ interface Run {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
+  /** those of them that are trained after their conversion */
+  trained: ReadonlySet<Variant>;
   /** unlocks the run folder; undefined as long as this process has not locked it */
   release?: () => Promise<void>;
 }
@@ -64,35 +78,48 @@ async function* stages<Settings extends ExperimentSettings>(
   settings: Settings,
   run: Run,
 ): AsyncGenerator<PipelineEvent> {
-  const { context, folder, rivals } = run;
+  const { context, folder, rivals, trained } = run;
   yield { kind: "stage", stage: "fetch" };
   const sources = yield* domain.fetch(settings, context);
   const source = sources.model;
   const main = run.main.converts ? run.main : asItIs(await structureOf(source));
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
+  const teacher = yield* teacherOf(settings, { source, context });
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
     // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
-    if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
+    if (settings.fresh || !(await isRun(folder))) {
+      await expectPlans(yield* base.model(), variants, settings);
+      const lora = loraOf(settings);
+      if (lora) loraParameters(yield* base.model(), lora);
+    }
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
-    const shared = { settings, context, base, data, table };
+    const shared = { settings, context, base, teacher, data, table };
     yield* measureBase(shared);
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
       await begin(own, variant, beginning);
-      const row = yield* compressVariant({ ...shared, variant, folder: own, isLast: false });
-      if (!row) return yield* interrupted(own, folder);
+      const isTrained = trained.has(variant);
+      const result = yield* compressVariant({ ...shared, variant, folder: own, isLast: false, isTrained });
+      if (!result) return yield* interrupted(own, folder);
       await finish(own);
     }
-    const row = yield* compressVariant({ ...shared, variant: main, folder, isLast: true });
-    if (!row) return yield* interrupted(folder);
-    const task = { task: domain.task, metrics: domain.metrics(row, settings) };
-    const published = { ...task, row, source, dataset: sources.data, contextLength: domain.contextOf?.(settings) };
+    const isTrained = trained.has(run.main);
+    const result = yield* compressVariant({ ...shared, variant: main, folder, isLast: true, isTrained });
+    if (!result) return yield* interrupted(folder);
+    const task = { task: domain.task, metrics: domain.metrics(result.row, settings) };
+    const published = {
+      ...task,
+      ...result,
+      source,
+      dataset: sources.data,
+      contextLength: domain.contextOf?.(settings),
+    };
     yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();
@@ -100,9 +127,21 @@ async function* stages<Settings extends ExperimentSettings>(
   }
 }
 
+/**
+ * The origin of the teacher of a distillation; undefined if there is none, or the base model teaches as it is in memory.
+ */
+async function* teacherOf(
+  { distill, teacher, teacherDtype }: ExperimentSettings,
+  { source, context }: { source: Source; context: ExperimentContext },
+): AsyncGenerator<PipelineEvent, Source | undefined> {
+  if (distill === 0) return undefined;
+  if (teacher !== undefined) return yield* fetchModel(teacher, context);
+  return teacherDtype === undefined ? undefined : source;
+}
+
 interface Conclusion extends Pick<Shared, "settings" | "context" | "table"> {
   folder: string;
-  published: Omit<PublishOptions, "folder" | "model" | "variant" | "settings" | "context" | "rows">;
+  published: Omit<PublishOptions, "folder" | "variant" | "settings" | "context" | "rows">;
 }
 
 /** Publishes the model of the main variant and ends the run. */
@@ -110,8 +149,8 @@ async function* conclude(
   variant: Variant,
   { settings, context, table: { rows }, folder, published }: Conclusion,
 ): AsyncGenerator<PipelineEvent> {
-  const model = join(folder, MODEL);
-  const pushed = yield* publish({ folder, model, variant, settings, context, rows, ...published });
+  const { model } = published;
+  const pushed = yield* publish({ folder, variant, settings, context, rows, ...published });
   await finish(folder);
   yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
 }
@@ -141,10 +180,6 @@ async function begin(
   { settings, context, task, model, data }: Beginning,
 ): Promise<void> {
   const { engine, recipe, command, versions } = context;
-  const nameOf = (source: Source) => ({
-    name: baseName(source),
-    ...(source.revision && { revision: source.revision }),
-  });
   const before = (await readRun(folder).catch(() => undefined))?.record;
   await startRun(folder, {
     name: `${baseName(model)}, ${variant.title}`,
@@ -157,8 +192,8 @@ async function begin(
     device: engine.device,
     precision: engine.precision,
     seed: settings.seed,
-    model: nameOf(model),
-    dataset: { ...nameOf(data), ...(settings.config !== undefined && { config: settings.config }) },
+    model: await modelFacts(model),
+    dataset: dataFacts(data, settings.config),
     comparisonSplit: settings.testSplit,
     ...(before?.targetCost !== undefined && { targetCost: before.targetCost }),
   });
@@ -211,7 +246,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (budget !== undefined && flops !== undefined) {
     problems.push("--budget and --flops contradict each other; choose one");
   }
-  problems.push(...shrinkProblems(settings, variants));
+  problems.push(...shrinkProblems(settings, variants), ...recoveryProblems(settings));
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
@@ -243,4 +278,21 @@ function shrinkProblems(settings: ExperimentSettings, variants: readonly Variant
   if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
   if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
   return problems;
+}
+
+/** Settings that do not fit adapters or distillation. */
+function recoveryProblems(settings: ExperimentSettings): string[] {
+  const { lora, loraAlpha, loraLayers, loraFull, shrink, target, startCost, distill, teacher, teacherDtype } = settings;
+  const given = (flags: Record<string, unknown>) => Object.keys(flags).filter((flag) => flags[flag] !== undefined);
+  const adapters = given({ "--lora-alpha": loraAlpha, "--lora-layers": loraLayers, "--lora-full": loraFull });
+  const teaching = given({ "--teacher": teacher, "--teacher-dtype": teacherDtype });
+  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink) || undefined;
+  const changing = given({ [`--shrink ${shrink}`]: isSoft, "--target": target, "--start-cost": startCost });
+  return [
+    ...(lora === undefined ? adapters.map((flag) => `${flag} needs --lora`) : []),
+    ...(distill === 0 ? teaching.map((flag) => `${flag} needs --distill`) : []),
+    ...(lora === undefined
+      ? []
+      : changing.map((flag) => `${flag} changes widths, which --lora keeps; give one of them`)),
+  ];
 }

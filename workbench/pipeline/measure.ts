@@ -10,8 +10,10 @@ import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
 import { storedTensors } from "../models/folder/stored-layers.ts";
-import type { ImageSettings, Model } from "../models/index.ts";
-import type { OpenData } from "./domains/domain.ts";
+import { type ImageSettings, linearParameters, type Model } from "../models/index.ts";
+import { peakMemory } from "../report/machine.ts";
+import type { OpenData, Scored } from "./domains/domain.ts";
+import type { evaluationOptions } from "./domains/image-settings.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
 export interface MeasureOptions {
@@ -22,21 +24,38 @@ export interface MeasureOptions {
 }
 
 /** The numbers of a measured model, without its name. */
-export type Measured = Pick<ComparisonRow, "metrics" | "relativeFlops" | "parameters" | "fileBytes">;
+export type Measured = Scored &
+  Pick<
+    ComparisonRow,
+    "relativeFlops" | "multiplyAdds" | "parameters" | "linear" | "fileBytes" | "stageSeconds" | "peakMemory"
+  >;
 
 /** Scores a model on the test split, counts its multiply-adds, and determines its size. */
 export async function* measure(
   model: Model,
   { data, signal, folder }: MeasureOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
-  const metrics = yield* data.score(model, signal);
-  const counts = await modelCounts(model);
+  const began = performance.now();
+  const scored = yield* data.score(model, signal);
+  const seconds = (performance.now() - began) / 1000;
   const size = folder === undefined ? await sizeWhenSaved(model) : await sizeOnDisk(folder);
+  return { ...scored, ...(await costFacts(model)), ...size, stageSeconds: { measure: seconds }, ...memoryFacts() };
+}
+
+/** The cost of a model, for its row: multiply-adds of the whole model and parameters of its linear layers. */
+export async function costFacts(model: Model) {
+  const { reference, actual } = await modelCounts(model);
   return {
-    metrics,
-    relativeFlops: { reference: counts.reference.relative, actual: counts.actual.relative },
-    ...size,
-  };
+    relativeFlops: { reference: reference.relative, actual: actual.relative },
+    multiplyAdds: { reference: reference.total, actual: actual.total },
+    linear: await linearParameters(model),
+  } satisfies Partial<ComparisonRow>;
+}
+
+/** The memory of this process, for a row; nothing if the runtime does not report it. */
+export function memoryFacts(): Pick<ComparisonRow, "peakMemory"> {
+  const peak = peakMemory();
+  return peak === undefined ? {} : { peakMemory: peak };
 }
 
 interface Size {
@@ -71,6 +90,26 @@ export async function sizeOnDisk(folder: string): Promise<Size> {
 /** Perplexity of a language model on windows of text. */
 export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenerator<PipelineEvent, Perplexity> =>
   lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
+
+/** The score of a language model as a row has it. */
+export const rowOfText = ({ perplexity, nll, tokensPerSecond, ...on }: Perplexity): Scored => ({
+  metrics: { perplexity, nll },
+  measured: { tokens: on.tokens, windows: on.windows, context: on.context, stride: on.stride },
+  speed: { tokensPerSecond },
+});
+
+/** The score of an image classifier as a row has it. */
+export const rowOfImages = (
+  { top1, top5, loss, images, skipped, imagesPerSecond }: Accuracy,
+  { size, transform }: Pick<ReturnType<typeof evaluationOptions>, "size" | "transform">,
+): Scored => ({
+  metrics: { top1, top5, loss },
+  measured: {
+    ...{ images, skipped, size, cropShare: transform.cropShare },
+    ...{ cropMode: transform.cropMode, interpolation: transform.interpolation },
+  },
+  speed: { imagesPerSecond },
+});
 
 /** Accuracy of an image classifier on the images of a loader. */
 export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<PipelineEvent, Accuracy> =>

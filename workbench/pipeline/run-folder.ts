@@ -13,7 +13,7 @@ import { type ExperimentSettings, withPresentNames } from "./settings.ts";
 import { type PipelineEvent, SettingsError } from "./stage.ts";
 
 /** Settings that may differ when a run is resumed. */
-const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
+const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare", "fineTune"];
 
 /**
  * Checks that a run folder can be resumed with these settings.

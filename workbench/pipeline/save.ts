@@ -1,12 +1,12 @@
 // The save stage: writes a model folder, its card, and the picture of its blocks.
 
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { readConfig } from "../models/folder/load.ts";
 import { type Model, type SaveEvent, type SaveOptions, saveModel } from "../models/index.ts";
-import { describeModel, structurePicture } from "../report/index.ts";
+import { describeModel, RUN_FILES, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
@@ -28,6 +28,8 @@ export async function* save(
   folder: string,
   { signal, ...options }: SaveOptions & { signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<PipelineEvent, Saved> {
+  // Results in the folder are those of the model that is replaced.
+  await rm(join(folder, RUN_FILES.results), { force: true });
   return yield* saved(saveModel(model, folder, options), signal);
 }
 

@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS, ORDERS, SYMMETRY_KINDS } from "../compress/index.ts";
+import { WEIGHT_TYPES } from "../models/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structures } from "../structures/registry.ts";
 import { NO_ORDER } from "./reorder.ts";
@@ -115,6 +116,10 @@ export const experimentShape = (items: string) => ({
       .meta({ aliases: ["calibrateSamples"] }),
   }),
   ...grouped("Training", {
+    fineTune: z.array(z.string()).optional().meta({
+      description:
+        "variants to train, named as in --compare, or none; the others are converted and measured only (default: all)",
+    }),
     epochs: amount("length of the training", "epochs").default(10),
     steps: count("length of the training in steps, instead of --epochs", "steps").optional(),
     batch: count(`${items} per optimizer step`, items).default(512),
@@ -139,6 +144,15 @@ export const experimentShape = (items: string) => ({
     ).optional(),
     minimumRate: z.number().min(0).default(0).meta({ description: "learning rate at the end of the decay" }),
     clip: z.number().min(0).default(1).meta({ description: "largest norm of the gradient; 0 disables clipping" }),
+    lora: count(
+      "rank of adapters on the matrices of layers, which are trained instead of the parameters (default: no adapters)",
+      "rank",
+    ).optional(),
+    loraAlpha: amount("α of the adapters, whose product is scaled by α / rank (default: the rank)").optional(),
+    loraLayers: text("layers that get adapters: recipe, or a pattern such as h.0.* (default: recipe)").optional(),
+    loraFull: z.array(z.string().min(1)).optional().meta({
+      description: "parameters to train in full beside the adapters, by parts of their names, e.g. norm,bias",
+    }),
     distill: z
       .number()
       .min(0)
@@ -146,6 +160,10 @@ export const experimentShape = (items: string) => ({
       .default(0)
       .meta({ description: "weight of the distillation loss, with the original model as the teacher; 0 disables it" }),
     temperature: amount("temperature of the distillation").default(2),
+    teacher: text("model to distill from (default: the model before it is compressed or fine-tuned)").optional(),
+    teacherDtype: z.enum(WEIGHT_TYPES).optional().meta({
+      description: "number type of the teacher's dense weights in memory; arithmetic is float32 (default: float32)",
+    }),
   }),
   ...grouped("Widths of GBLR blocks", {
     shrink: z.enum(["mean", "budget", "soft", "targeted", "adaptive", "none"]).default("mean").meta({

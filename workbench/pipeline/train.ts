@@ -16,6 +16,7 @@ import {
   type Ended,
   type FitOptions,
   fit,
+  type LoraOptions,
   type OptimizerOptions,
   type Span,
   summaryOf,
@@ -74,6 +75,7 @@ async function fitOptions(
     microBatch,
     optimizer: optimizerOf(settings),
     seed,
+    lora: loraOf(settings),
     ...(sigma && { sigma }),
     ...(shrink && { shrink }),
     ...(shrinkEvery !== undefined && { shrinkEvery }),
@@ -82,9 +84,19 @@ async function fitOptions(
       run: ({ signal }) => data.evaluate(model, signal),
     },
     checkpoint: { every: { epochs: settings.checkpointEvery } },
-    settings: { variant },
+    settings: { variant, ...teacher?.settings },
     signal,
   };
+}
+
+/** The adapters that the settings ask for; undefined for training of all parameters. */
+export function loraOf({
+  lora,
+  loraAlpha: alpha,
+  loraLayers,
+  loraFull: full,
+}: ExperimentSettings): LoraOptions | undefined {
+  return lora === undefined ? undefined : { rank: lora, alpha, layers: loraLayers, full };
 }
 
 /**
@@ -136,14 +148,14 @@ interface ShrinkPlan {
   epochs: number;
 }
 
-/** The shrink rule; undefined for models without GBLR layers. */
+/** The shrink rule; undefined for models without GBLR layers, and with adapters, which leave widths as they are. */
 async function shrinkOf(
   settings: ExperimentSettings,
   model: Model,
   { cost, epochs }: ShrinkPlan,
 ): Promise<ShrinkRule | undefined> {
   const { shrink, target, threshold, approach, freeze, startThreshold, shrinkEpochs, warmupEpochs } = settings;
-  const blocks = shrink === "none" ? undefined : blocksOf(model);
+  const blocks = shrink === "none" || settings.lora !== undefined ? undefined : blocksOf(model);
   if (!blocks) return undefined;
   if (shrink === "soft") return softshrink({ threshold: threshold ?? 0 });
   const start = await blocks.read({ withMean: true });

@@ -141,3 +141,25 @@ export function withTitledBudgets(variants: readonly Variant[], budget: number |
       : { ...variant, title: withShare(variant.title, budget) },
   );
 }
+
+/**
+ * The variants that an experiment trains.
+ * @param names variants as in flags, or `none`; undefined for all variants
+ * @throws SettingsError for a name that is none of the variants, or a variant that would be neither converted nor trained
+ */
+export function variantsToTrain(
+  variants: readonly Variant[],
+  names: readonly string[] | undefined,
+): readonly Variant[] {
+  if (names === undefined) return variants;
+  const named = names.filter((name) => name !== "none").map((name) => ({ name, key: parseVariant(name).key }));
+  const strange = named.find(({ key }) => !variants.some((variant) => variant.key === key));
+  if (strange) {
+    const known = variants.map(({ key }) => key).join(", ");
+    throw new SettingsError(`--fine-tune ${strange.name} is none of the variants ${known}; leave it out`);
+  }
+  const trained = variants.filter((variant) => named.some(({ key }) => key === variant.key));
+  const idle = variants.find((variant) => !variant.converts && !trained.includes(variant));
+  if (idle) throw new SettingsError(`${idle.key} would be neither converted nor trained; add it to --fine-tune`);
+  return trained;
+}

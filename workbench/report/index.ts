@@ -8,6 +8,7 @@ export { structurePicture } from "./pictures/layout-picture.ts";
 export {
   makeRunFolder,
   RUN_FILES,
+  type RunFacts,
   readRun,
   startRun,
   updateRun,

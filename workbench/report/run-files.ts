@@ -1,6 +1,7 @@
 // Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer
 // appends lines. A folder can be read at any time, also during a run or after it was killed: a missing file is skipped,
-// and a damaged file is reported as a problem instead of an error.
+// and a damaged file is reported as a problem instead of an error. results.json is derived from run.json and
+// comparison.json and written whenever one of them changes; it is for others and not read here.
 
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +9,9 @@ import type { z } from "zod";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { reason } from "../../hub/files/byte-source.ts";
 import type { Metrics } from "../train/metrics.ts";
+import { thisMachine } from "./machine.ts";
 import { parseMetrics } from "./metrics-log.ts";
+import { resultsOf, resultsSchema } from "./results.ts";
 import {
   type Classification,
   type ComparisonRow,
@@ -26,6 +29,7 @@ export const RUN_FILES = {
   record: "run.json",
   metrics: "metrics.jsonl",
   comparison: "comparison.json",
+  results: "results.json",
   conversion: "conversion.json",
   classification: "classification.json",
   model: "model",
@@ -49,8 +53,9 @@ export interface Run {
 }
 
 /** Fields that `startRun` sets. */
-type Automatic = "format" | "status" | "error" | "started" | "updated";
-type RunFacts = Omit<RunRecord, Automatic>;
+type Automatic = "format" | "status" | "error" | "started" | "updated" | "machine";
+/** What the caller of `startRun` tells about a run. */
+export type RunFacts = Omit<RunRecord, Automatic>;
 
 interface Clock {
   /** Default: the system's clock */
@@ -71,9 +76,11 @@ export async function makeRunFolder(folder: string): Promise<void> {
 export async function startRun(folder: string, facts: RunFacts, { now = systemClock }: Clock = {}): Promise<RunRecord> {
   await makeRunFolder(folder);
   const updated = now().toISOString();
-  const started = (await readRun(folder).catch(() => undefined))?.record?.started ?? updated;
-  const record: RunRecord = { ...facts, format: 1, status: "running", started, updated };
+  const before = await readRun(folder).catch(() => undefined);
+  const started = before?.record?.started ?? updated;
+  const record: RunRecord = { ...facts, format: 1, status: "running", started, updated, machine: thisMachine() };
   await write(join(folder, RUN_FILES.record), record, runRecordSchema);
+  await writeResults(folder, record, before?.comparison);
   return record;
 }
 
@@ -86,17 +93,29 @@ export async function updateRun(
   changes: Partial<RunRecord>,
   { now = systemClock }: Clock = {},
 ): Promise<RunRecord> {
-  const { record } = await readRun(folder);
+  const { record, comparison } = await readRun(folder);
   const file = join(folder, RUN_FILES.record);
   if (!record) throw new RunError("is missing or broken; a run starts with it", { file });
   const changed: RunRecord = { ...record, ...changes, updated: now().toISOString() };
   await write(file, changed, runRecordSchema);
+  await writeResults(folder, changed, comparison);
   return changed;
 }
 
-/** Writes comparison.json. @throws RunError if a number is not finite, or the file cannot be written */
+/** Writes comparison.json, and results.json with it. @throws RunError if a number is not finite, or the file cannot be written */
 export async function writeComparison(folder: string, rows: readonly ComparisonRow[]): Promise<void> {
   await write(join(folder, RUN_FILES.comparison), rows, comparisonSchema);
+  const { record } = await readRun(folder);
+  if (record) await writeResults(folder, record, rows);
+}
+
+/** Derives results.json. A run without a row has none. */
+async function writeResults(
+  folder: string,
+  record: RunRecord,
+  rows: readonly ComparisonRow[] | undefined,
+): Promise<void> {
+  if (rows && rows.length > 0) await write(join(folder, RUN_FILES.results), resultsOf(record, rows), resultsSchema);
 }
 
 /** Writes conversion.json. @throws RunError as `writeComparison` does */

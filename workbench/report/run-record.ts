@@ -10,40 +10,48 @@ import { type ComparisonRow, comparisonRowSchema } from "../evaluate/comparison-
 export type { ComparisonRow };
 
 const repository = z.object({
-  /** `owner/name`, or a folder */
-  name: z.string(),
-  revision: z.string().optional(),
-  /** configuration of a data set */
-  config: z.string().optional(),
+  name: z.string().describe("`owner/name`, or a folder"),
+  revision: z.string().optional().describe("commit of the repository"),
+  config: z.string().optional().describe("configuration of a data set"),
+  base: z.string().optional().describe("of a derived model: the model from which it was made"),
+  baseRevision: z.string().optional().describe("commit of the repository of the base, if it is known"),
 });
+
+const machine = z
+  .object({
+    processor: z.string().describe("name of the processor, as the system gives it"),
+    cores: z.number().describe("processor cores that the process may use"),
+    memory: z.number().describe("memory, bytes"),
+    system: z.string().describe("operating system and its version"),
+  })
+  .describe("the machine of the run");
 
 const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
 
+// The descriptions are published in the JSON schema of results.json.
 export const runRecordSchema = z.object({
   format: formatVersion(1),
-  /** name of the run in the report */
-  name: z.string(),
-  /** name of the recipe, e.g. `gpt2-wt103` */
-  recipe: z.string(),
-  /** the command line as typed */
-  command: z.string(),
-  status: z.enum(RUN_STATUS),
-  /** error message of a failed run, one line */
-  error: z.string().optional(),
-  /** time of the start and of the last change, ISO 8601 */
-  started: z.iso.datetime(),
-  updated: z.iso.datetime(),
+  name: z.string().describe("name of the run in the report"),
+  recipe: z.string().describe("name of the recipe or verb, e.g. `gpt2-wt103`"),
+  command: z.string().describe("the command line as typed"),
+  status: z.enum(RUN_STATUS).describe("state of the run; after a process was killed it stays `running`"),
+  error: z.string().optional().describe("error message of a failed run, one line"),
+  started: z.iso.datetime().describe("time of the start, ISO 8601"),
+  updated: z.iso.datetime().describe("time of the last change, ISO 8601"),
   task: z.enum(["text-generation", "image-classification"]),
-  /** every setting of the recipe, defaults included; infinite numbers are written as text */
-  settings: z.record(z.string(), z.json()),
-  /** versions by name: gblr, runtime, tfjs, libtorch */
-  versions: z.record(z.string(), z.string()),
-  engine: z.string(),
-  device: z.string().optional(),
-  precision: z.string(),
-  seed: z.number(),
-  model: repository.optional(),
-  dataset: repository.optional(),
+  settings: z
+    .record(z.string(), z.json())
+    .describe("every setting of the run, defaults included; infinite numbers are written as text"),
+  versions: z
+    .record(z.string(), z.string())
+    .describe("versions by name: gblr, the runtime, tfjs, the engine's library"),
+  engine: z.string().describe("name of the engine, e.g. `torch`"),
+  device: z.string().optional().describe("device of the engine, e.g. `cpu`"),
+  precision: z.string().describe("precision of matrix products"),
+  machine: machine.optional(),
+  seed: z.number().describe("random seed of the run"),
+  model: repository.optional().describe("the model to start from"),
+  dataset: repository.optional().describe("the data set"),
   /** target of training: multiply-adds of the converted layers, as a share of dense */
   targetCost: z.number().optional(),
   /** split on which the comparison is measured, e.g. `test` */

@@ -15,7 +15,7 @@ import {
   type Variable,
 } from "@tensorflow/tfjs-core";
 import { gradientNorm } from "../engine/ops/index.ts";
-import { valueAndGradients } from "../engine/tfjs/tape.ts";
+import { type PassOn, valueAndGradients } from "../engine/tfjs/tape.ts";
 import { NonFiniteError } from "./events.ts";
 import type { Task } from "./options.ts";
 import type { MicroBatch } from "./schedule.ts";
@@ -69,12 +69,16 @@ export interface BatchGradients {
 /**
  * The mean loss of one step and its gradients.
  * @param loaded yields at least the micro-batches of the step; exactly those are taken
+ * @param learning the variables to compute gradients for, and those through which gradients are passed on to them
  * @throws NonFiniteError when a loss or the gradient's norm is not finite
  */
 export async function batchGradients(
   task: Task,
   loaded: AsyncGenerator<LoadedBatch>,
-  variables: readonly Variable[],
+  {
+    variables,
+    through = new Map(),
+  }: { variables: readonly Variable[]; through?: ReadonlyMap<Variable, PassOn> | undefined },
 ): Promise<BatchGradients> {
   const shares: { batch: MicroBatch; loss: Scalar }[] = [];
   let gradients = new Map<Variable, Tensor>();
@@ -86,7 +90,10 @@ export async function batchGradients(
         const loss = () => task.loss(tensors, { seed: batch.lossSeed });
         const onto = gradients;
         gradients = new Map();
-        const found = valueAndGradients(() => (share === 1 ? loss() : mul(loss(), share)), variables, { onto });
+        const found = valueAndGradients(() => (share === 1 ? loss() : mul(loss(), share)), variables, {
+          onto,
+          through,
+        });
         gradients = found.gradients;
         shares.push({ batch, loss: found.value });
       } finally {

@@ -1,13 +1,13 @@
 // The format of checkpoints. One file contains the tensors: all parameters of the model and the moments of the trained
-// ones, read from the device one at a time during writing. A second file contains the state, and the name, size and
-// SHA-256 of the first file. The state is written last, so a checkpoint exists if its state exists.
+// ones, or with adapters only these, the buffers and the parameters that are trained in full, with their moments.
+// Tensors are read from the device one at a time during writing. A second file contains the state, and the name, size
+// and SHA-256 of the first file. The state is written last, so a checkpoint exists if its state exists.
 
 import { createHash, type Hash } from "node:crypto";
 import { tensor, type Variable } from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { TensorFile, TensorSource } from "../../hub/safetensors/index.ts";
 import { isJsonObject, versionProblem } from "../../hub/text/json.ts";
-import type { Model } from "../models/model.ts";
 import { RunError } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { StructureLearning } from "./structure.ts";
@@ -74,13 +74,13 @@ export function stepOf(name: string): number | undefined {
 
 /** All variables of a checkpoint, by their names in the file. */
 export function checkpointVariables(
-  model: Model,
   optimizer: Optimizer,
   structure: StructureLearning | undefined,
 ): Map<string, Variable> {
   const found = new Map<string, Variable>(structure?.variables());
-  for (const [name, parameter] of model.parameters) found.set(`parameter/${name}`, parameter);
-  for (const { name, moments } of optimizer.learned) {
+  for (const [name, parameter] of optimizer.changing) found.set(`parameter/${name}`, parameter);
+  for (const { name, parameter, moments } of optimizer.learned) {
+    found.set(`parameter/${name}`, parameter);
     found.set(`first/${name}`, moments[0]);
     found.set(`second/${name}`, moments[1]);
   }

@@ -12,6 +12,7 @@ import {
   logSoftmax,
   matMul,
   mul,
+  type NamedTensorMap,
   type Scalar,
   slice,
   sub,
@@ -129,6 +130,8 @@ export interface DistillationOperands {
    * gradients; the weight still belongs to the teacher
    */
   teacher: () => { rows: Tensor2D; head: Tensor2D };
+  /** whether the student's head has no gradient, which saves a product as large as that of the logits. Default false */
+  headIsFixed?: boolean;
 }
 
 const ATTRIBUTES = { ignoreIndex: -100, labelSmoothing: 0 };
@@ -140,7 +143,8 @@ const CHUNK = 2 ** 23;
  * @throws ShapeError when an operand or a setting does not fit
  */
 export function distillationLoss(operands: DistillationOperands, options: DistillationOptions = {}): Scalar {
-  const { rows, head, targets, teacher } = operands;
+  const { rows, head, targets, teacher, headIsFixed = false } = operands;
+  const inputs: NamedTensorMap = headIsFixed ? { rows } : { rows, head };
   const { chunk = CHUNK } = options;
   expectOperand("distillationLoss", { rows }, { dtype: "float32", shape: ["rows", "width"] });
   expectOperand("distillationLoss", { head }, { dtype: "float32", shape: ["classes", rows.shape[1]] });
@@ -151,10 +155,12 @@ export function distillationLoss(operands: DistillationOperands, options: Distil
   const each = Math.max(1, Math.floor(chunk / head.shape[0]));
   return differentiable({
     name: "distillationLoss",
-    inputs: { rows, head },
+    inputs,
     forward: (recording) => {
       const other = teacher();
       expectOperand("distillationLoss", { "teacher rows": other.rows }, { dtype: "float32", shape: [count, "width"] });
+      const wanted = [head.shape[0], other.rows.shape[1]] as const;
+      expectOperand("distillationLoss", { "teacher head": other.head }, { dtype: "float32", shape: wanted });
       const parts: ChunkLoss[] = [];
       for (let start = 0; start < count; start += each) {
         const place = { start, size: Math.min(each, count - start), of: count };
@@ -163,7 +169,8 @@ export function distillationLoss(operands: DistillationOperands, options: Distil
         parts.push(joined(parts.pop(), part));
       }
       const [whole] = parts as [ChunkLoss];
-      return { value: whole.loss, saved: whole.dRows && whole.dHead ? [whole.dRows, whole.dHead] : [] };
+      const { loss: value, dRows, dHead } = whole;
+      return { value, saved: [dRows, dHead].filter((gradient) => gradient !== undefined) };
     },
     backward: (dy, [dRows, dHead]) => ({
       rows: () => mul(dRows as Tensor, dy),
@@ -182,7 +189,13 @@ interface Place {
 }
 
 function chunkLoss(
-  { rows, head, targets, other }: Omit<DistillationOperands, "teacher"> & { other: { rows: Tensor2D; head: Tensor2D } },
+  {
+    rows,
+    head,
+    targets,
+    other,
+    headIsFixed,
+  }: Omit<DistillationOperands, "teacher"> & { other: { rows: Tensor2D; head: Tensor2D } },
   { start, size, of }: Place,
   { temperature, weight, recording }: { temperature: number; weight: number; recording: boolean },
 ): ChunkLoss {
@@ -202,7 +215,8 @@ function chunkLoss(
     ATTRIBUTES,
   )[0] as Tensor;
   const dLogits = add(gradient, mul(slope(), weight / of)) as Tensor2D;
-  return { loss, dRows: matMul(dLogits, head), dHead: matMul(dLogits, own, true) };
+  const dRows = matMul(dLogits, head);
+  return headIsFixed ? { loss, dRows } : { loss, dRows, dHead: matMul(dLogits, own, true) };
 }
 
 const sliced = (x: Tensor2D, start: number, size: number): Tensor2D => slice(x, [start, 0], [size, x.shape[1]]);
@@ -211,8 +225,9 @@ function joined(before: ChunkLoss | undefined, part: ChunkLoss): ChunkLoss {
   if (!before) return part;
   const both = tidy((): ChunkLoss => {
     const loss = add(before.loss, part.loss);
-    if (!before.dRows || !part.dRows || !before.dHead || !part.dHead) return { loss };
-    return { loss, dRows: concat([before.dRows, part.dRows]), dHead: add(before.dHead, part.dHead) };
+    if (!before.dRows || !part.dRows) return { loss };
+    const dRows = concat([before.dRows, part.dRows]);
+    return before.dHead && part.dHead ? { loss, dRows, dHead: add(before.dHead, part.dHead) } : { loss, dRows };
   });
   for (const tensor of [...Object.values(before), ...Object.values(part)]) tensor?.dispose();
   return both;

@@ -13,6 +13,8 @@ export interface Started {
   stepsPerEpoch: number;
   /** unit of rates, such as tokens */
   unit: string;
+  /** numbers in adapters and in parameters trained beside them; undefined if all parameters are trained */
+  adapted?: number | undefined;
   /** newer checkpoints that were incomplete, one line each */
   passedOver: string[];
 }

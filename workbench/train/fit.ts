@@ -10,11 +10,12 @@ import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
 import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
 import { checkpointVariables, type RunState } from "./checkpoint-format.ts";
 import { type CheckpointWritten, type FitEvent, NonFiniteError, RunError, type StepDone } from "./events.ts";
+import { Adapters } from "./lora.ts";
 import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 import { METRICS_FILE, MetricsFile } from "./metrics.ts";
 import { Optimizer } from "./optimizer.ts";
 import type { Evaluation, FitOptions, Settings } from "./options.ts";
-import { expectPlain, runSettings, settingsHash } from "./run-settings.ts";
+import { expectPlain, runSettings, settingsHash, valuesDigest } from "./run-settings.ts";
 import { microBatches, type Schedule, scheduleOf, stepsOf, timeAt } from "./schedule.ts";
 import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
 
@@ -26,9 +27,9 @@ import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
  */
 export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const schedule = scheduleOf(options);
-  const settings = runSettings(options, schedule);
-  expectPlain(settings);
-  const optimizer = new Optimizer(options.model, options.optimizer);
+  const settings = await settingsOf(options, schedule);
+  const adapters = options.lora && new Adapters(options.model, options.lora, options.seed);
+  const optimizer = new Optimizer(options.model, options.optimizer, adapters);
   const structure = structureOf(options, schedule, optimizer);
   const { mode } = options.model.masks;
   options.model.masks.mode = "train";
@@ -39,8 +40,9 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
     const { checkpoint, passedOver } = await findStart(options, settings);
-    const variables = checkpointVariables(options.model, optimizer, structure);
+    const variables = checkpointVariables(optimizer, structure);
     await checkpoint?.restore(variables);
+    adapters?.merge();
     const metrics = await MetricsFile.open(join(options.folder, METRICS_FILE), checkpoint?.run.metricsBytes ?? 0);
     try {
       const run = new Run({
@@ -55,7 +57,8 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
       });
       const { steps, stepsPerEpoch } = schedule;
       const kind = checkpoint ? "resumed" : "started";
-      yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, passedOver };
+      const adapted = adapters && optimizer.learned.reduce((sum, { parameter }) => sum + parameter.size, 0);
+      yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, adapted, passedOver };
       yield* run.toTheEnd();
     } finally {
       await metrics.close();
@@ -63,16 +66,31 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   } finally {
     options.model.masks.mode = mode;
     optimizer.dispose();
+    adapters?.dispose();
     await structure?.dispose();
   }
 }
 
-/** @throws ShapeError when `shrinkEvery` is out of range */
+/** @throws ShapeError when a setting is not plain JSON; RunError for adapters with a shrink rule */
+async function settingsOf(options: FitOptions, schedule: Schedule): Promise<Settings> {
+  if (options.lora && options.shrink) {
+    throw new RunError("adapters leave the widths of blocks as they are; give lora or shrink, not both");
+  }
+  const settings = runSettings(options, schedule);
+  expectPlain(settings);
+  if (!options.lora) return settings;
+  return { ...settings, "base parameters": await valuesDigest(options.model.parameters) };
+}
+
+/**
+ * Learning of widths and locations; undefined if there are none, or only adapters are trained.
+ * @throws ShapeError when `shrinkEvery` is out of range
+ */
 function structureOf(options: FitOptions, schedule: Schedule, optimizer: Optimizer): StructureLearning | undefined {
   const { model, shrink, shrinkEvery = 1 } = options;
   const isCount = Number.isInteger(shrinkEvery) && shrinkEvery >= 1;
   expectSetting("fit", { shrinkEvery }, "an integer of at least 1", isCount);
-  const blocks = blocksOf(model);
+  const blocks = options.lora ? undefined : blocksOf(model);
   const momentOf = (step: number) => ({
     ...timeAt(schedule, step),
     learningRate: optimizer.rates({ step, ...schedule }).structure,
@@ -140,11 +158,9 @@ class Run {
     const start = this.clock();
     this.setSigma();
     const time = { step: this.step, ...schedule };
-    const found = await batchGradients(
-      options.task,
-      batches,
-      optimizer.variables({ frozen: structure?.frozen ?? false }),
-    );
+    const { through } = optimizer;
+    const variables = optimizer.variables({ frozen: structure?.frozen ?? false });
+    const found = await batchGradients(options.task, batches, { variables, through });
     optimizer.step(found.gradients, time);
     dispose([...found.gradients.values()]);
     const summary = await structure?.after(this.step);

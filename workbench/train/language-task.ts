@@ -3,7 +3,7 @@
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../data/types.ts";
-import { headOf, languageHidden, languageLoss, type Model } from "../models/index.ts";
+import { headOf, isFixed, languageHidden, languageLoss, type Model } from "../models/index.ts";
 import { type DistillationOptions, distillationLoss, teachingSettings } from "./distillation.ts";
 import type { Settings, Task } from "./options.ts";
 
@@ -59,10 +59,12 @@ function taughtLoss(
     const count = batch * (length - 1);
     const rowsOf = (of: Model, how: { dropoutSeed?: number }) =>
       reshape(languageHidden(of, inputs, how), [count, -1]) as Tensor2D;
+    const head = headOf(model);
     return distillationLoss(
       {
         rows: rowsOf(model, options),
-        head: headOf(model),
+        head,
+        headIsFixed: isFixed(head),
         targets: reshape(targets, [count]),
         teacher: () => ({ rows: rowsOf(teacher.model, {}), head: headOf(teacher.model) }),
       },

@@ -3,7 +3,9 @@
 
 import { type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep } from "../engine/ops/index.ts";
+import type { PassOn } from "../engine/tfjs/tape.ts";
 import type { Model } from "../models/model.ts";
+import type { Adapters } from "./lora.ts";
 import type { OptimizerOptions } from "./options.ts";
 import { learningRateAt, type RateTime } from "./schedule.ts";
 
@@ -35,20 +37,31 @@ const STRUCTURE_BETAS = [0, 0.999] as const;
 
 /** AdamW with three parameter groups. Must be disposed of. */
 export class Optimizer {
-  /** all trainable float32 parameters, in the model's order */
+  /** all trainable float32 parameters, in the model's order; with adapters those, and the parameters trained in full */
   readonly learned: readonly Learned[];
+  /** parameters of the model that training may change, by name; with adapters without those that have one */
+  readonly changing: ReadonlyMap<string, Variable>;
+  /** the chain rule from parameters that have adapters to these */
+  readonly through: ReadonlyMap<Variable, PassOn> | undefined;
   private readonly options: OptimizerOptions;
+  private readonly adapters: Adapters | undefined;
 
-  constructor(model: Model, options: OptimizerOptions) {
+  /** @param adapters to train instead of the parameters; the caller disposes of them */
+  constructor(model: Model, options: OptimizerOptions, adapters?: Adapters) {
     this.options = options;
-    const learning = [...model.parameters].filter(([, { trainable, dtype }]) => trainable && dtype === "float32");
+    this.adapters = adapters;
+    this.through = adapters?.through;
     const moment = ({ shape }: Variable) => tidy(() => variable(zeros(shape), false));
-    this.learned = learning.map(([name, parameter]) => ({
-      name,
-      group: groupOf(model, name),
-      parameter,
+    const learned = (name: string, group: GroupName, parameter: Variable): Learned => ({
+      ...{ name, group, parameter },
       moments: [moment(parameter), moment(parameter)],
-    }));
+    });
+    const own = [...(adapters?.variables() ?? [])].map(([name, parameter]) => learned(name, "weights", parameter));
+    const learning = [...model.parameters].filter(([name, { trainable, dtype }]) =>
+      adapters ? adapters.full.includes(name) : trainable && dtype === "float32",
+    );
+    this.changing = adapters ? new Map([...adapters.buffers, ...learning]) : model.parameters;
+    this.learned = [...own, ...learning.map(([name, parameter]) => learned(name, groupOf(model, name), parameter))];
   }
 
   /** The variables to compute gradients for. @param frozen whether to exclude widths and locations */
@@ -63,12 +76,13 @@ export class Optimizer {
     return { weights: rate, plain: rate, structure: learningRateAt(schedule, structureLearningRate, time) };
   }
 
-  /** Updates every parameter that has a gradient. The gradients still belong to the caller. */
+  /** Updates every parameter that has a gradient, and those with adapters. The gradients still belong to the caller. */
   step(gradients: ReadonlyMap<Variable, Tensor>, time: RateTime): void {
     const rates = this.rates(time);
     const groups = (Object.keys(rates) as GroupName[]).map((name) => this.group(name, rates[name], gradients));
     const { clipNorm } = this.options;
     adamwStep(groups, { step: time.step + 1, ...(clipNorm === undefined ? {} : { clipNorm }) }).dispose();
+    this.adapters?.merge();
   }
 
   private group(name: GroupName, learningRate: number, gradients: ReadonlyMap<Variable, Tensor>): AdamwGroup {

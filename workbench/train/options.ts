@@ -5,6 +5,7 @@ import type { NamedTensorMap, Scalar } from "@tensorflow/tfjs-core";
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import type { ShrinkRule } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
+import type { LoraOptions } from "./lora.ts";
 import type { LearningRateSchedule, Span } from "./schedule.ts";
 
 /** The value of a setting, as plain JSON. */
@@ -95,6 +96,11 @@ export interface FitOptions {
   /** whether the last, smaller batch of an epoch is used or dropped. Default `keep` */
   lastBatch?: "keep" | "drop";
   optimizer: OptimizerOptions;
+  /**
+   * trains adapters instead of parameters. They are merged into the model at every step. A run can be resumed only with
+   * a model that has the values it had at the start. Default: all parameters are trained
+   */
+  lora?: LoraOptions | undefined;
   /** seed of the data order and of all random choices in training */
   seed: number;
   /** schedule of sigma. Default: the sigma of the model's masks does not change */

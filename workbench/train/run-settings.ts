@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { ShapeError } from "../engine/core/errors.ts";
+import { loraSettings } from "./lora.ts";
 import type { FitOptions, Settings, SettingValue } from "./options.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -37,6 +38,7 @@ export function runSettings(options: FitOptions, schedule: Schedule): Settings {
     sigma: sigma ?? null,
     shrink: shrink?.name ?? null,
     ...(shrinkEvery > 1 && { "shrink every": shrinkEvery }),
+    ...(options.lora && loraSettings(options.lora)),
     evaluation: evaluation ? [evaluation.every ?? { epochs: 1 }, evaluation.first ?? true] : null,
     "model parameters": fingerprint(model.parameters),
   };
@@ -49,6 +51,19 @@ const prefixed = (prefix: string, settings: Settings) =>
 
 const flattened = (value: unknown): SettingValue =>
   typeof value === "object" && value !== null ? JSON.stringify(value) : (value as SettingValue);
+
+/**
+ * A hash of the parameters' values. Checkpoints of adapters do not have the parameters they were trained on, so a resumed
+ * run must find the same ones in the model.
+ */
+export async function valuesDigest(parameters: FitOptions["model"]["parameters"]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const parameter of parameters.values()) {
+    const { buffer, byteOffset, byteLength } = await parameter.data();
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return hash.digest("hex").slice(0, 12);
+}
 
 /** A hash of the parameters' names, shapes and types, without their values. */
 function fingerprint(parameters: FitOptions["model"]["parameters"]): string {

@@ -41,6 +41,24 @@ forEachEngine("linearCrossEntropy", () => {
     tf.dispose([x, weight, targets, plain.value, plain.grads]);
   });
 
+  test("of a fixed weight has the same value and gradient of x, and none of the weight", async () => {
+    const { x, weight, targets } = operands();
+    const both = tf.valueAndGrads((x: tf.Tensor, weight: tf.Tensor) => linearCrossEntropy(x, weight, targets))([
+      x,
+      weight,
+    ]);
+    for (const chunk of [2 * CLASSES, 2 ** 25]) {
+      const options = { chunk, weightIsFixed: true };
+      const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => linearCrossEntropy(x, weight, targets, options))(x);
+      expectClose(await read(value), await read(both.value));
+      expectClose(await read(grad), await read(both.grads[0] as tf.Tensor));
+      tf.dispose([value, grad]);
+    }
+    const asked = tf.grad((weight: tf.Tensor) => linearCrossEntropy(x, weight, targets, { weightIsFixed: true }));
+    expect(() => asked(weight)).toThrow("Cannot compute gradient of y=f(x) with respect to x");
+    tf.dispose([x, weight, targets, both.value, both.grads]);
+  });
+
   test("by rows is crossEntropy over linear", async () => {
     const { x, weight, targets } = operands();
     const plain = crossEntropy(linear(x, weight), targets);

@@ -2,7 +2,16 @@
 // negative log-likelihood of each token for evaluation. The losses never hold all logits, which would be the largest
 // tensor, in memory: linearCrossEntropy computes them some rows at a time.
 
-import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
+import {
+  reshape,
+  type Scalar,
+  slice,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  tidy,
+  Variable,
+} from "@tensorflow/tfjs-core";
 import { linear, linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
 import { type LanguageOptions, type LanguageSizes, type LayerSource, languageTaskOf } from "../task.ts";
@@ -36,6 +45,9 @@ export const usualContext = ({ positions }: Pick<LanguageSizes, "positions">): n
 /** The weight of the output head, float32 (vocabulary, n). */
 export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).head(model);
 
+/** Whether a weight is not trained, so that its gradient need not be computed. */
+export const isFixed = (weight: Tensor2D): boolean => weight instanceof Variable && !weight.trainable;
+
 /**
  * Computes the logits of the next token at every position.
  * @param ids int32 (batch, tokens)
@@ -56,7 +68,8 @@ export type LanguageLossOptions = Pick<LanguageOptions, "dropoutSeed">;
 export function languageLoss(model: LayerSource, windows: Tensor2D, options: LanguageLossOptions = {}): Scalar {
   return tidy(() => {
     const { rows, targets } = shifted(model, windows, options);
-    return linearCrossEntropy(rows, headOf(model), targets);
+    const head = headOf(model);
+    return linearCrossEntropy(rows, head, targets, { weightIsFixed: isFixed(head) });
   });
 }
 

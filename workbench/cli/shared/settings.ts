@@ -134,6 +134,11 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
     settings: ["init"],
   },
   { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
+  // Adapters leave widths as they are.
+  {
+    flag: "lora",
+    settings: ["shrink", "shrinkEvery", "threshold", "startThreshold", "approach", "freeze", "target", "startCost"],
+  },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },
   { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },

@@ -7,8 +7,8 @@ import { isDense } from "../../../hub/model-folder/index.ts";
 import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { reorderedLines } from "../../pipeline/reorder.ts";
+import type { RepeatedResult } from "../../pipeline/results/sweep-results.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
-import type { RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";
@@ -175,8 +175,10 @@ export class PipelineView {
   }
 
   private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
-    if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
-    else if (event.kind === "step") {
+    if (event.kind === "started" || event.kind === "resumed") {
+      if (event.adapted !== undefined) this.line(`  trains ${formatCount(event.adapted)} parameters, with adapters`);
+      if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
+    } else if (event.kind === "step") {
       const bar = this.barFor("training", event.steps, steps);
       if (this.barDone === 0) bar.skip(event.step - 1);
       if (this.barDone === 0) this.barDone = event.step - 1;

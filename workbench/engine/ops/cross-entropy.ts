@@ -25,6 +25,7 @@ import {
   mean,
   minimum,
   mul,
+  type NamedTensorMap,
   range,
   reshape,
   type Scalar,
@@ -146,6 +147,8 @@ export interface LinearCrossEntropyOptions {
    * as much for their gradient
    */
   chunk?: number;
+  /** whether the weight has no gradient, which saves a product as large as that of the logits. Default false */
+  weightIsFixed?: boolean;
 }
 
 const CHUNK = 2 ** 25;
@@ -166,7 +169,8 @@ export function linearCrossEntropy(
   options: LinearCrossEntropyOptions = {},
 ): Scalar {
   const chunks = checked("linearCrossEntropy", { x, weight, targets }, options);
-  const inputs = { x, weight };
+  const { weightIsFixed = false } = options;
+  const inputs: NamedTensorMap = weightIsFixed ? { x } : { x, weight };
   return differentiable({
     name: "linearCrossEntropy",
     inputs,
@@ -175,13 +179,13 @@ export function linearCrossEntropy(
       const dWeight = new Sum();
       const dRows: Tensor[] = [];
       for (const [start, count] of chunks) {
-        const parts = tidy(() => chunkLoss({ x, weight, targets }, { start, count, recording }));
+        const parts = tidy(() => chunkLoss({ x, weight, targets }, { start, count, recording, weightIsFixed }));
         loss.add(parts.loss);
         if (parts.dRows) dRows.push(parts.dRows);
         if (parts.dWeight) dWeight.add(parts.dWeight);
       }
       const value = div(loss.total as Tensor, x.shape[0] as number);
-      return { value, saved: recording ? [concat(dRows), dWeight.total as Tensor] : [] };
+      return { value, saved: recording ? [concat(dRows), ...(dWeight.total ? [dWeight.total] : [])] : [] };
     },
     backward: (dy, [dx, dWeight]) => ({
       x: () => mul(dx as Tensor, dy),
@@ -239,9 +243,16 @@ function checked(
   return Array.from({ length: Math.ceil(rows / count) }, (_, i) => [i * count, Math.min(count, rows - i * count)]);
 }
 
+interface ChunkSettings {
+  start: number;
+  count: number;
+  recording: boolean;
+  weightIsFixed: boolean;
+}
+
 function chunkLoss(
   { x, weight, targets: all }: Operands,
-  { start, count, recording }: { start: number; count: number; recording: boolean },
+  { start, count, recording, weightIsFixed }: ChunkSettings,
 ): { loss: Tensor; dRows?: Tensor; dWeight?: Tensor } {
   const rows = rowsOf(x, start, count);
   const targets = slice(all, start, count);
@@ -252,7 +263,8 @@ function chunkLoss(
   const dy = fill([count], 1 / (x.shape[0] as number));
   const [dLogits] = runKernel(CROSS_ENTROPY_GRADIENT, { dy, logits, targets, logSumExp }, ATTRIBUTES) as [Tensor2D];
   logits.dispose();
-  return { loss, dRows: matMul(dLogits, weight as Tensor2D), dWeight: matMul(dLogits, rows, true) };
+  const dRows = matMul(dLogits, weight as Tensor2D);
+  return weightIsFixed ? { loss, dRows } : { loss, dRows, dWeight: matMul(dLogits, rows, true) };
 }
 
 const rowsOf = (x: Tensor, start: number, count: number): Tensor2D =>

@@ -74,24 +74,27 @@ function linearGradients(
   // All gradients use the gradient of the activation, which is the largest tensor here. It is disposed of as soon as
   // all gradients have been computed.
   let pending = inputs;
-  const last = (gradient: () => Tensor) => () => {
-    const result = gradient();
-    pending -= 1;
-    if (pending === 0 && outer !== dy) {
-      outer.dispose();
-      if (rows !== outer) {
-        rows.dispose();
+  const last =
+    <T>(gradient: () => T) =>
+    (): T => {
+      const result = gradient();
+      pending -= 1;
+      if (pending === 0 && outer !== dy) {
+        outer.dispose();
+        if (rows !== outer) {
+          rows.dispose();
+        }
       }
-    }
-    return result;
-  };
+      return result;
+    };
   const outIn = layout === "out_in";
+  const factors = () => (outIn ? [rows, asRows(x)] : [asRows(x), rows]) as [Tensor2D, Tensor2D];
   return {
     x: last(() => reshape(matMul(rows, weight, false, !outIn), x.shape)),
-    weight: last(() => {
-      const [left, right] = outIn ? [rows, asRows(x)] : [asRows(x), rows];
-      return matMul(left, right, true);
-    }),
+    weight: Object.assign(
+      last(() => matMul(...factors(), true)),
+      { product: <T>(use: (left: Tensor2D, right: Tensor2D) => T): T => last(() => use(...factors()))() },
+    ),
     bias: last(() => sumRows(rows)),
   };
 }

@@ -14,10 +14,10 @@ import {
   type Tensor,
   tidy,
 } from "@tensorflow/tfjs-core";
-import { isRecording, recordCall } from "../tfjs/internals.ts";
+import { type GradientThunk, isRecording, recordCall } from "../tfjs/internals.ts";
 
 /** For each input, by its name, a function that computes its gradient. TensorFlow.js calls only those that it needs. */
-export type Gradients = Record<string, () => Tensor>;
+export type Gradients = Record<string, GradientThunk>;
 
 interface DifferentiableOp {
   /** names the scope in profiles and error messages */

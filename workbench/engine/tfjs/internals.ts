@@ -10,6 +10,7 @@ import {
   type KernelBackend,
   type NamedTensorMap,
   type Tensor,
+  type Tensor2D,
   type TensorInfo,
 } from "@tensorflow/tfjs-core";
 import { EngineError } from "../core/errors.ts";
@@ -31,6 +32,13 @@ export function assertVersion(packageName: string, version: string): void {
   );
 }
 
+/** Computes the gradient of one input. */
+export interface GradientThunk {
+  (): Tensor;
+  /** for a gradient leftᵀ right, the result of `use` on the two, without computing the gradient; called instead of it */
+  product?<T>(use: (left: Tensor2D, right: Tensor2D) => T): T;
+}
+
 /** One recorded operation: its inputs, its outputs and the tensors that its gradient needs. */
 export interface TapeNode {
   id: number;
@@ -40,7 +48,7 @@ export interface TapeNode {
   /** clones marked with `keep`; only the owner of the tape disposes of them */
   saved?: Tensor[];
   /** takes the gradient of each output, or null if there is none, and returns a function for each input's gradient */
-  gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
+  gradient?: (dys: (Tensor | null)[]) => Record<string, GradientThunk>;
 }
 
 interface EngineState {
@@ -59,7 +67,7 @@ interface RecordedCall {
   /** computes the value; `save` keeps tensors for the gradient, and does nothing if nothing is recorded */
   forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
   /** returns a function for each input's gradient */
-  backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
+  backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, GradientThunk>;
 }
 
 interface EngineInternals {

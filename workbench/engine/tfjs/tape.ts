@@ -2,9 +2,9 @@
 // the backward pass are freed as soon as they have been used, whereas TensorFlow.js keeps all of them until the end.
 // For this purpose the gradient tape is recorded and traversed here, with the private state in internals.ts.
 
-import { add, onesLike, type Scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
+import { add, onesLike, type Scalar, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
-import { recorderState, type TapeNode, takeTensorId } from "./internals.ts";
+import { type GradientThunk, recorderState, type TapeNode, takeTensorId } from "./internals.ts";
 
 interface ValueAndGradients {
   /** value of the loss, a float32 scalar */
@@ -19,6 +19,22 @@ interface GradientOptions {
    * are disposed of, also if an error is thrown.
    */
   onto?: Map<Variable, Tensor>;
+  /**
+   * Variables that are computed from others outside the loss, such as a merged weight, each with the chain rule to those
+   * others. Their gradients are passed on as soon as they are found, and are not returned
+   */
+  through?: ReadonlyMap<Variable, PassOn>;
+}
+
+/** Gradients of some variables. */
+export type Parts = [Variable, Tensor][];
+
+/** The gradients of the variables from which a variable was computed, as new tensors. */
+export interface PassOn {
+  /** @param gradient of the computed variable */
+  whole(gradient: Tensor): Parts;
+  /** The same for a matrix whose gradient is leftᵀ right, which is not computed. Default: it is computed */
+  product?: ((left: Tensor2D, right: Tensor2D) => Parts) | undefined;
 }
 
 /**
@@ -30,17 +46,18 @@ interface GradientOptions {
 export function valueAndGradients(
   loss: () => Scalar,
   variables: readonly Variable[],
-  { onto = new Map() }: GradientOptions = {},
+  { onto = new Map(), through = new Map() }: GradientOptions = {},
 ): ValueAndGradients {
-  const sources = variables.filter(({ trainable }) => trainable);
-  const wanted = [...new Set([...sources, ...onto.keys()])];
+  const given = variables.filter(({ trainable }) => trainable);
+  const wanted = [...new Set([...given, ...onto.keys()])];
+  const sources = [...given, ...through.keys()];
   try {
     const reached: Variable[] = [];
     const [value, ...found] = tidy("valueAndGradients", () => {
       const recorded = record(() => scalarOf(loss(), sources));
       const gradients: GradientMap = new Map(Array.from(onto, ([variable, gradient]) => [variable.id, gradient]));
       gradients.set(recorded.value.id, onesLike(recorded.value));
-      walkBackward(recorded.tape, { gradients, sources, target: recorded.value });
+      walkBackward(recorded.tape, { gradients, sources, target: recorded.value, through });
       reached.push(...wanted.filter(({ id }) => gradients.has(id)));
       return [recorded.value, ...reached.map(({ id }) => gradients.get(id) as Tensor)];
     }) as [Scalar, ...Tensor[]];
@@ -108,6 +125,16 @@ function freeUnfinished(tape: readonly TapeNode[]): void {
 /** Gradients by tensor id. The map owns its tensors. */
 type GradientMap = Map<number, Tensor>;
 
+interface Walk {
+  gradients: GradientMap;
+  sources: readonly Tensor[];
+  target: Tensor;
+  through: ReadonlyMap<Variable, PassOn>;
+}
+
+/** Gradients are passed on from tensors with these ids. */
+type Passed = ReadonlyMap<number, PassOn>;
+
 /**
  * Traverses the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which contains
  * the gradient of the target at the start. Gradients are summed in the same order as by TensorFlow.js, so the numbers
@@ -115,17 +142,15 @@ type GradientMap = Map<number, Tensor>;
  * are computed.
  * @throws EngineError when an operation between the sources and the target has no gradient
  */
-function walkBackward(
-  tape: readonly TapeNode[],
-  { gradients, sources, target }: { gradients: GradientMap; sources: readonly Tensor[]; target: Tensor },
-): void {
+function walkBackward(tape: readonly TapeNode[], { gradients, sources, target, through }: Walk): void {
+  const passed = new Map(Array.from(through, ([{ id }, passOn]) => [id, passOn]));
   try {
     const between = nodesBetween(tape, sources, target);
     for (const node of tape) if (!between.has(node)) freeSaved(node);
     for (let at = tape.length - 1; at >= 0; at--) {
       const node = tape[at] as TapeNode;
       const inputs = between.get(node);
-      if (inputs) passBack(node, inputs, gradients);
+      if (inputs) passBack(node, inputs, { gradients, passed });
     }
   } finally {
     tape.forEach(freeSaved);
@@ -150,35 +175,61 @@ function nodesBetween(tape: readonly TapeNode[], sources: readonly Tensor[], tar
   return reached;
 }
 
-function passBack(node: TapeNode, inputs: readonly string[], gradients: GradientMap): void {
+function passBack(
+  node: TapeNode,
+  inputs: readonly string[],
+  { gradients, passed }: { gradients: GradientMap; passed: Passed },
+): void {
   const dys = node.outputs.map(({ id }) => gradients.get(id) ?? null);
-  const found = tidy(() => inputGradients(node, inputs, dys));
+  const found = tidy(() => inputGradients(node, inputs, { dys, passed }));
   freeSaved(node);
   for (const { id } of node.outputs) {
     gradients.get(id)?.dispose();
     gradients.delete(id);
   }
-  inputs.forEach((name, i) => {
-    accumulate(gradients, (node.inputs[name] as Tensor).id, found[i] as Tensor);
-  });
+  for (const [id, gradient] of found) accumulate(gradients, id, gradient);
 }
 
-function inputGradients(node: TapeNode, inputs: readonly string[], dys: (Tensor | null)[]): Tensor[] {
+/** The gradients of a node's inputs by tensor id; for those that are passed on, what becomes of them. */
+function inputGradients(
+  node: TapeNode,
+  inputs: readonly string[],
+  { dys, passed }: { dys: (Tensor | null)[]; passed: Passed },
+): [id: number, gradient: Tensor][] {
   const { kernelName, gradient } = node;
   if (!gradient) throw new EngineError(`operation "${kernelName}" has no gradient`, "use one that has");
   const before = takeTensorId();
   const thunks = gradient(dys);
   const seen = new Set<number>();
-  return inputs.map((name) => {
+  return inputs.flatMap((name): [number, Tensor][] => {
     const thunk = thunks[name];
     if (!thunk) throw new EngineError(`operation "${kernelName}" has no gradient for its ${name}`, "use one that has");
+    const { id } = node.inputs[name] as Tensor;
+    const passOn = passed.get(id);
+    if (passOn) return partsOf(node, name, { thunk, passOn });
     const made = tidy(thunk);
     expectLike(node, name, made);
     // The map owns its tensors, so a gradient with another owner, such as dy itself, is cloned.
     const own = made.id > before && !seen.has(made.id);
     seen.add(made.id);
-    return own ? made : made.clone();
+    return [[id, own ? made : made.clone()]];
   });
+}
+
+/** What a gradient is passed on as. */
+function partsOf(
+  node: TapeNode,
+  name: string,
+  { thunk, passOn }: { thunk: GradientThunk; passOn: PassOn },
+): [number, Tensor][] {
+  const parts = tidy((): Parts => {
+    const { product } = passOn;
+    if (thunk.product && product) return thunk.product(product);
+    const made = thunk();
+    expectLike(node, name, made);
+    return passOn.whole(made);
+  });
+  return parts.map(([{ id }, part]) => [id, part]);
 }
 
 function expectLike({ kernelName, inputs }: TapeNode, name: string, made: Tensor): void {

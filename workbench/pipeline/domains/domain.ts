@@ -7,7 +7,7 @@ import type { MeasuredMetric } from "../../../hub/card/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { Model } from "../../models/index.ts";
 import type { RunRecord } from "../../report/index.ts";
-import type { Evaluation, Task } from "../../train/index.ts";
+import type { Evaluation, Settings, Task } from "../../train/index.ts";
 import type { Source } from "../fetch.ts";
 import type { ExperimentSettings } from "../settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../stage.ts";
@@ -35,7 +35,12 @@ export interface Teacher {
   /** weight of the distillation loss, 0 to 1 */
   weight: number;
   temperature: number;
+  /** settings that identify it, which a resumed training must share */
+  settings?: Settings;
 }
+
+/** The score of a model for a row of the comparison: its metrics, on what they were measured, and how fast. */
+export type Scored = Pick<ComparisonRow, "metrics" | "measured" | "speed">;
 
 /** The opened data of an experiment. Must be closed. */
 export interface OpenData {
@@ -44,7 +49,7 @@ export interface OpenData {
   /** the training task, with distillation if there is a teacher */
   task(model: Model, teacher: Teacher | undefined): Task;
   /** metrics on the test split, for a row of the comparison; the main metric comes first */
-  score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>>;
+  score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
   /** inputs for calibration: `samples` training items in batches of `batch` */
@@ -55,21 +60,21 @@ export interface OpenData {
 }
 
 /** A kind of data, with its settings. */
-export interface Domain<Settings extends ExperimentSettings> {
+export interface Domain<OwnSettings extends ExperimentSettings> {
   readonly task: RunRecord["task"];
   /** schema of the settings */
   readonly schema: z.ZodObject;
   /** @throws SettingsError for settings that contradict each other */
-  check(settings: Settings): void;
+  check(settings: OwnSettings): void;
   /** fetches the model and the data set, or creates a model from scratch */
-  fetch(settings: Settings, context: ExperimentContext): AsyncGenerator<PipelineEvent, Sources>;
+  fetch(settings: OwnSettings, context: ExperimentContext): AsyncGenerator<PipelineEvent, Sources>;
   /**
    * opens the splits of the data set
    * @throws SettingsError if the data or the model does not fit the settings
    */
-  open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<PipelineEvent, OpenData>;
+  open(settings: OwnSettings, sources: Sources, context: ExperimentContext): AsyncGenerator<PipelineEvent, OpenData>;
   /** the metrics of a row, for the model card */
-  metrics(row: ComparisonRow, settings: Settings): MeasuredMetric[];
+  metrics(row: ComparisonRow, settings: OwnSettings): MeasuredMetric[];
   /** tokens per window, for the model card of a language model */
-  contextOf?(settings: Settings): number;
+  contextOf?(settings: OwnSettings): number;
 }

@@ -17,10 +17,10 @@ import { classifierLogits, imageSettings, isClassifier, type Model } from "../..
 import { writeClassification } from "../../report/index.ts";
 import { type Evaluation, imageTask, type Task } from "../../train/index.ts";
 import { fetchDataset, fetchModel, type Source } from "../fetch.ts";
-import { classNames, confusionRows, scoreImages } from "../measure.ts";
+import { classNames, confusionRows, rowOfImages, scoreImages } from "../measure.ts";
 import type { PipelineEvent } from "../stage.ts";
 import { resultOf, SettingsError } from "../stage.ts";
-import type { CalibrationData, Domain, OpenData, Sources, Teacher } from "./domain.ts";
+import type { CalibrationData, Domain, OpenData, Scored, Sources, Teacher } from "./domain.ts";
 import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
@@ -31,11 +31,16 @@ export const imageDomain: Domain<ImageSettings> = {
   schema: imageExperiment,
 
   check(settings) {
-    const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
+    const { randAugment, autoAugment, colorJitter, newHead, distill, teacher, lora, loraFull } = settings;
     checkScratch(settings);
-    if (newHead && distill > 0) {
+    if (newHead && distill > 0 && teacher === undefined) {
       throw new SettingsError(
-        "--new-head and --distill contradict each other, because the teacher has other classes; choose one",
+        "--new-head and --distill contradict each other, because the teacher has other classes; choose one, or give --teacher",
+      );
+    }
+    if (newHead && lora !== undefined && loraFull === undefined) {
+      throw new SettingsError(
+        "--lora leaves the new head untrained; name its parameters, such as --lora-full fc or head",
       );
     }
     const policy = autoAugment === "none" ? undefined : autoAugment;
@@ -130,11 +135,10 @@ class ImageData implements OpenData {
     });
   }
 
-  async *score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>> {
+  async *score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored> {
     this.onTest = yield* this.scoreOn(this.opened.sets.test, model, signal);
     yield* this.clipped();
-    const { top1, top5, loss } = this.onTest;
-    return { top1, top5, loss };
+    return rowOfImages(this.onTest, this.evaluation);
   }
 
   async evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation> {

@@ -9,7 +9,7 @@ import { readConfig } from "../../models/folder/load.ts";
 import { isLanguageModel, languageHidden, languageSizes } from "../../models/index.ts";
 import { languageTask } from "../../train/index.ts";
 import { fetchDataset, fetchModel } from "../fetch.ts";
-import { scoreText } from "../measure.ts";
+import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
@@ -85,8 +85,7 @@ function openData(
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
     async *score(model, signal) {
-      const { perplexity, nll } = yield* scoreText(model, { windows: test, signal });
-      return { perplexity, nll };
+      return rowOfText(yield* scoreText(model, { windows: test, signal }));
     },
     async evaluate(model, signal) {
       const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));

@@ -1,0 +1,185 @@
+// Training with adapters on the small model: which parameters change, that the model holds the sums, that gradients are
+// those of the adapters, that a run resumes, and what is refused.
+
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
+import type { FitOptions } from "../../workbench/train/index.ts";
+import { Adapters, type LoraOptions } from "../../workbench/train/lora.ts";
+import { forEachEngine } from "../engine/engines.ts";
+import { liveTensors } from "../engine/ops/operands.ts";
+import { collect, fullOptions, loraOptions, timelessMetrics } from "./runs.ts";
+import { numbersOf, smallModel, smallTask, values } from "./small.ts";
+
+setDefaultTimeout(60_000);
+
+let root: string;
+let runs = 0;
+const newFolder = () => join(root, `run-${runs++}`);
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "lora-"));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const ADAPTED = ["fc1.lr_weight1", "fc1.lr_weight2", "fc2.weight"];
+
+/** Rows and columns of the matrices, and of their adapters. */
+const SIZES = { "fc1.lr_weight1": [8, 12], "fc1.lr_weight2": [8, 16], "fc2.weight": [5, 16] } as const;
+
+/** (α/r) B A of a checkpoint, in float64. */
+async function productsOf(folder: string, scale: number): Promise<Record<string, number[]>> {
+  const stored = await readSafetensors(join(folder, "checkpoint/step-0000000024.safetensors"));
+  const found: Record<string, number[]> = {};
+  for (const [name, [rows, columns]] of Object.entries(SIZES)) {
+    const [a, b] = ["lora_A", "lora_B"].map((part) => stored.get(`parameter/${name}.${part}`)?.data as Float32Array);
+    const rank = (a?.length ?? 0) / columns;
+    found[name] = Array.from({ length: rows * columns }, (_, at) => {
+      const [row, column] = [Math.floor(at / columns), at % columns];
+      let sum = 0;
+      for (let k = 0; k < rank; k++) sum += Number(b?.[row * rank + k]) * Number(a?.[k * columns + column]);
+      return scale * sum;
+    });
+  }
+  return found;
+}
+
+forEachEngine("training adapters", () => {
+  test("lowers the loss, changes factors by the products in the checkpoint, and changes and stores nothing else", async () => {
+    const model = smallModel();
+    const start = await numbersOf(model);
+    const folder = newFolder();
+    // all the mask tables that σ's schedule asks for, which are kept
+    const other = smallModel();
+    await collect(loraOptions(other, newFolder()));
+    other.dispose();
+    const before = liveTensors();
+    const events = await collect(loraOptions(model, folder));
+    const losses = events.flatMap((event) => (event.kind === "step" ? [event.loss] : []));
+    const sides = Object.values(SIZES).map(([rows, columns]) => rows + columns);
+    expect(events[0]).toMatchObject({ kind: "started", adapted: 3 * sides.reduce((sum, side) => sum + side, 0) });
+    expect(liveTensors()).toEqual(before);
+    expect(losses.at(-1)).toBeLessThan(0.6 * (losses[0] as number));
+    const products = await productsOf(folder, 2);
+    for (const [name, numbers] of Object.entries(await numbersOf(model))) {
+      const product = products[name];
+      if (!product) expect(numbers).toEqual(start[name] as number[]);
+      else {
+        const apart = numbers.map((value, i) =>
+          Math.abs(value - (start[name]?.[i] as number) - (product[i] as number)),
+        );
+        expect(Math.max(...apart)).toBeLessThan(1e-6);
+        expect(Math.max(...product.map(Math.abs))).toBeGreaterThan(0.01);
+      }
+    }
+    const stored = await readSafetensors(join(folder, "checkpoint/step-0000000024.safetensors"));
+    const names = ADAPTED.flatMap((name) => [`${name}.lora_A`, `${name}.lora_B`]);
+    expect([...stored.keys()].sort()).toEqual(
+      names.flatMap((name) => ["first", "parameter", "second"].map((kind) => `${kind}/${name}`)).sort(),
+    );
+    const frozen = [...model.parameters].flatMap(([name, { trainable }]) => (trainable ? [] : [name]));
+    expect(frozen).toEqual(["seen"]);
+    model.dispose();
+  });
+
+  test("gives the adapters the gradients that the chain rule makes of the factors' gradients, summed over batches", async () => {
+    const model = smallModel();
+    const { loss } = smallTask(model);
+    const batch = { x: values(30, [6, 12]), y: values(31, [6, 5]) };
+    const adapters = new Adapters(model, { rank: 2, alpha: 3 }, 7);
+    const variables = new Map(adapters.variables());
+    for (const [name, variable] of variables) if (name.endsWith("_B")) variable.assign(values(32, variable.shape, 0.3));
+    adapters.merge();
+    const factors = ADAPTED.map((name) => model.parameter(name));
+    for (const factor of factors) factor.trainable = true;
+    const whole = valueAndGradients(() => loss(batch, { seed: 0 }), factors);
+    const once = () => valueAndGradients(() => loss(batch, { seed: 0 }), [...variables.values()], adapters);
+    const onto = once().gradients;
+    const twice = valueAndGradients(() => loss(batch, { seed: 0 }), [...variables.values()], { ...adapters, onto });
+    expect(twice.gradients.size).toBe(6);
+    for (const [i, name] of ADAPTED.entries()) {
+      const [a, b] = ["lora_A", "lora_B"].map((part) => variables.get(`${name}.${part}`) as tf.Variable);
+      const rank = a?.shape[0] as number;
+      const columns = a?.shape[1] as number;
+      const [av, bv, g] = await Promise.all(
+        [a, b, whole.gradients.get(factors[i] as tf.Variable)].map((tensor) => (tensor as tf.Tensor).data()),
+      );
+      const rows = (bv as Float32Array).length / rank;
+      const at = (values: unknown, index: number) => (values as Float32Array)[index] as number;
+      const da = await twice.gradients.get(a as tf.Variable)?.data();
+      const db = await twice.gradients.get(b as tf.Variable)?.data();
+      for (let k = 0; k < rank; k++) {
+        for (let c = 0; c < columns; c++) {
+          let sum = 0;
+          for (let r = 0; r < rows; r++) sum += at(bv, r * rank + k) * at(g, r * columns + c);
+          expect(Math.abs(2 * 1.5 * sum - at(da, k * columns + c))).toBeLessThan(1e-5);
+        }
+        for (let r = 0; r < rows; r++) {
+          let sum = 0;
+          for (let c = 0; c < columns; c++) sum += at(g, r * columns + c) * at(av, k * columns + c);
+          expect(Math.abs(2 * 1.5 * sum - at(db, r * rank + k))).toBeLessThan(1e-5);
+        }
+      }
+    }
+    adapters.dispose();
+    tf.dispose([batch, whole.value, [...whole.gradients.values()], twice.value, [...twice.gradients.values()]]);
+    model.dispose();
+  });
+
+  test("trains chosen parameters in full beside the adapters of chosen layers", async () => {
+    const model = smallModel();
+    const start = await numbersOf(model);
+    await collect(loraOptions(model, newFolder(), { lora: { rank: 2, layers: "fc2", full: ["bias", "gain"] } }));
+    const after = await numbersOf(model);
+    const changed = Object.keys(start).filter((name) => !Bun.deepEquals(start[name], after[name]));
+    expect(changed.sort()).toEqual(["fc1.bias", "fc2.bias", "fc2.weight", "gain.weight"]);
+    model.dispose();
+  });
+
+  test("resumes a stopped run with the numbers of an unbroken one, from the same base only", async () => {
+    const [unbroken, stopped, continued] = [smallModel(), smallModel(), smallModel()];
+    const [alone, folder] = [newFolder(), newFolder()];
+    await collect(loraOptions(unbroken, alone));
+    const controller = new AbortController();
+    const task = smallTask(stopped);
+    let reads = 0;
+    const read: typeof task.read = (items, options) => {
+      if (++reads === 20) controller.abort();
+      return task.read(items, options);
+    };
+    await collect(loraOptions(stopped, folder, { task: { ...task, read }, signal: controller.signal }));
+    // The stopped model has the sums, which are no base to resume from.
+    await expect(collect(loraOptions(stopped, folder))).rejects.toThrow(
+      /was saved with other settings: base parameters is "[0-9a-f]{12}", requested "[0-9a-f]{12}"; use those, or start/,
+    );
+    await collect(loraOptions(continued, folder));
+    expect(await numbersOf(continued)).toEqual(await numbersOf(unbroken));
+    expect(await timelessMetrics(folder)).toEqual(await timelessMetrics(alone));
+    for (const model of [unbroken, stopped, continued]) model.dispose();
+  });
+
+  test("refuses ranks, layers and settings that do not fit, in one line, and leaves the model as it was", async () => {
+    const model = smallModel();
+    const before = liveTensors();
+    const run = (lora: LoraOptions, changes: Partial<FitOptions> = {}) =>
+      collect(loraOptions(model, newFolder(), { lora, ...changes }));
+    await expect(run({ rank: 0 })).rejects.toThrow("lora: rank must be an integer of at least 1, got 0");
+    await expect(run({ rank: 2, alpha: 0 })).rejects.toThrow("lora: alpha must be a number above 0, got 0");
+    await expect(run({ rank: 9 })).rejects.toThrow(
+      "lora: rank 9 is larger than the smaller side of every chosen matrix; give a rank of at most 8",
+    );
+    await expect(run({ rank: 2, layers: "fc7" })).rejects.toThrow('no layer of small has "fc7" in its name');
+    await expect(run({ rank: 2, full: ["norm"] })).rejects.toThrow(
+      'lora: no parameter of small that can be trained has "norm" in its name',
+    );
+    const { shrink } = fullOptions(model, newFolder());
+    await expect(run({ rank: 2 }, shrink ? { shrink } : {})).rejects.toThrow("give lora or shrink, not both");
+    for (const parameter of model.parameters.values()) parameter.trainable = false;
+    await expect(run({ rank: 2 })).rejects.toThrow("lora: no chosen layer has a matrix that can be trained");
+    expect(liveTensors()).toEqual(before);
+    model.dispose();
+  });
+});

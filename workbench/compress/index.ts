@@ -1,7 +1,7 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { CALIBRATED_INITS, INITS, type Init } from "../structures/structure.ts";
+export { CALIBRATED_INITS, INITS, type Init, OUTPUT_INITS } from "../structures/structure.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,

@@ -4,7 +4,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers, OUTPUT_INITS } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -155,7 +155,8 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
+  const usesInputs = CALIBRATED_INITS.has(init) || OUTPUT_INITS.has(init);
+  const isCalibrated = usesInputs || allocation === "loss" || sequential;
   const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
   const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };

@@ -10,6 +10,7 @@ import {
   Decompositions,
   type FinishedLayers,
   type Init,
+  OUTPUT_INITS,
 } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
@@ -86,7 +87,7 @@ export async function* convertModel(
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (init === "activation" && allocation === "global");
+  const isLater = isByLoss || (data !== undefined && OUTPUT_INITS.has(init) && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions(sequential ? { most: 0 } : {});
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));

@@ -34,12 +34,14 @@ export interface LayerToHold extends MatrixSize {
 
 /**
  * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
- * calibration, and `search` is the budgeted block search of GBLR. `asvd` and `fwsvd` are published decompositions with a
+ * calibration. `search` is the block search of GBLR, for the output error if there is a covariance. `asvd` and `fwsvd` are published decompositions with a
  * weight for each input, and `wanda` is a published rule of pruning.
  */
 export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
+/** Initializations that minimize the output error where the covariance of a layer's inputs is known. */
+export const OUTPUT_INITS: ReadonlySet<Init> = new Set(["activation", "search"]);
 /** Initializations that cannot be computed without the covariance of a layer's inputs. */
 export const CALIBRATED_INITS: ReadonlySet<Init> = new Set(["activation", "asvd", "wanda"]);
 
@@ -64,7 +66,7 @@ export interface StartOptions {
   seed?: number;
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
   triples?: Triples | undefined;
-  /** optimizer steps of `search` */
+  /** optimizer steps of a `search` by entries */
   searchSteps: number;
   /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
   refitEvaluations?: number | undefined;

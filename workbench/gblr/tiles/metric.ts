@@ -86,7 +86,7 @@ export class OutputMetric {
       for (let damping = DAMPING; damping <= MOST_DAMPING; damping *= GROWTH) {
         const lower = await cholesky(scaled, { damping });
         if (lower === undefined) continue;
-        const own = mul(lower, reshape(deviations, [-1, 1])) as Tensor2D;
+        const own = scaledRows(lower, deviations);
         lower.dispose();
         return new OutputMetric(own, damping);
       }
@@ -168,11 +168,15 @@ async function basisOf(own: Tensor2D, gram: Tensor2D): Promise<Basis> {
     lower = await cholesky(scaled, { damping });
   }
   if (lower === undefined) throw new EngineError("rows of a factor of a covariance are dependent", "report this");
-  const whole = mul(lower, reshape(lengths, [-1, 1])) as Tensor2D;
+  const whole = scaledRows(lower, lengths);
   const rows = await solveTriangular(whole, own);
   for (const tensor of [lengths, scaled, lower] as Tensor[]) tensor.dispose();
   return { lower: whole, rows };
 }
+
+/** Multiplies row i of a matrix by factor i. */
+const scaledRows = (matrix: Tensor2D, factors: Tensor1D): Tensor2D =>
+  tidy(() => mul(matrix, reshape(factors, [-1, 1])) as Tensor2D);
 
 /** The diagonal of a square matrix, (n). */
 function diagonalOf(matrix: Tensor2D): Tensor1D {

@@ -29,9 +29,9 @@ import { OutputMetric } from "./metric.ts";
 export interface TileSearchOptions {
   /** multiply-adds per row */
   allowed: number;
-  /** rounds over the tiles of a layout before layouts are compared. Default 6 */
+  /** rounds over the tiles of a layout before layouts are compared. Default 10 */
   trial?: number;
-  /** further rounds for the best layout. Default 8 */
+  /** further rounds for the best layout. Default 10 */
   rounds?: number;
 }
 
@@ -63,7 +63,7 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, trial = Number(process.env.TRIAL ?? 6), rounds = 8 } = options;
+  const { allowed, trial = 10, rounds = 10 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   const sides = { nIn, nOut };
   const rank = wholeRank(sides, allowed);
@@ -92,34 +92,30 @@ export async function* searchTiles(
         await search.round();
         yield { type: "progress", step: ++step, steps, error: await fit.error() };
       }
-      if (process.env.DBG)
-        console.log(
-          layout.divides,
-          layout.tiles.length,
-          layout.shared,
-          "cost",
-          fit.cost / allowed,
-          "err",
-          await fit.error(),
-          "expected",
-          await search.expectedError(),
-          fit.ranks.join(),
-        );
       ranked.push({ search, error: await search.expectedError() });
       yield { type: "progress", step: ++step, steps, error: await fit.error() };
     }
-    ranked.sort((a, b) => a.error - b.error);
-    for (const { search } of ranked) {
+    // The first layout, low rank, comes before the others where finishing them does not make them better.
+    const [lowRank, ...divided] = ranked;
+    const best = divided.toSorted((a, b) => a.error - b.error)[0];
+    const finalists = [best, lowRank].flatMap((each) => (each ? [each.search] : []));
+    if (best && lowRank && best.error < lowRank.error) {
       for (let round = 0; round < rounds; round++) {
-        await search.round();
-        yield { type: "progress", step: ++step, steps: Math.max(step, steps), error: await search.fit.error() };
+        await best.search.round();
+        yield { type: "progress", step: ++step, steps, error: await best.search.fit.error() };
       }
+    }
+    const finished: { search: LayoutSearch; error: number }[] = [];
+    for (const search of finalists) {
       await search.finish();
+      finished.push({ search, error: await search.fit.error() });
+    }
+    finished.sort((a, b) => a.error - b.error);
+    for (const { search } of finished) {
       const found = await realized(search.fit, { target, metric, scale });
-      if (found) {
-        yield { type: "found", ...found, damping: metric.damping };
-        return;
-      }
+      if (found === undefined) continue;
+      yield { type: "found", ...found, damping: metric.damping };
+      return;
     }
   } finally {
     for (const fit of fits) fit.dispose();
@@ -254,7 +250,6 @@ async function realized(fit: TileFit, { target, metric, scale }: RealizeOptions)
   const [value = 0] = await squares.data();
   squares.dispose();
   const error = Math.sqrt(value);
-  if (process.env.DBG) console.log("realized", error, await fit.error());
   if (!(error <= MOST_LOSS * (await fit.error()) + 1e-6)) {
     for (const tensor of Object.values(parameters)) tensor.dispose();
     return undefined;

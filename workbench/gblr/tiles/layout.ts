@@ -24,7 +24,7 @@ export interface Layout {
 }
 
 /** Number of samples of the smallest live window, see widths.ts. */
-const LEAST_WINDOW = 2;
+export const LEAST_WINDOW = 2;
 
 /** A layout of `groups` groups of nearly equal size. */
 export function dividedLayout(

@@ -1,5 +1,6 @@
-// The initializations of a GBLR matrix other than `svd`: `search`, the budgeted block search, and `activation`, which
-// minimizes the output error for the covariance found by calibration.
+// The initializations of a GBLR matrix other than `svd`. `search` finds places and widths of blocks within the budget;
+// it minimizes the output error for the covariance found by calibration, or without one the error of the entries.
+// `activation` minimizes the output error of blocks of full width.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
@@ -11,6 +12,7 @@ import {
   widthsByRule,
   withGradients,
 } from "../gblr/init/index.ts";
+import { searchTiles } from "../gblr/tiles/search.ts";
 import { layerErrors } from "./layer-errors.ts";
 import {
   eventLoopTurn,
@@ -22,11 +24,34 @@ import {
   type StructureParameters,
 } from "./structure.ts";
 
-/** Initialization `search`: the blocks found by the search, or those of `svd` if their error is smaller. */
+/** Initialization `search`: by outputs if the covariance of the layer's inputs is known, by entries if not. */
 export async function* byBlockSearch(
   weight: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { covariance } = options;
+  return yield* covariance ? searchByOutputs(weight, covariance, options) : searchByEntries(weight, options);
+}
+
+/** The blocks found by the search in the metric of outputs, or those of `activation` if it finds none. */
+async function* searchByOutputs(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  options: StartOptions,
+): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { layer, signal } = options;
+  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost })) {
+    if (event.type === "found") return { parameters: { ...event.parameters }, by: "search" };
+    yield { kind: "search", name: layer.name, step: event.step, steps: event.steps, error: event.error };
+    await eventLoopTurn();
+    signal?.throwIfAborted();
+  }
+  const { widths: _, ...others } = options;
+  return yield* nearestInOutputs(weight, others);
+}
+
+/** The blocks found by the search by entries, or those of `svd` if their error is smaller. */
+async function* searchByEntries(weight: Tensor2D, options: StartOptions): AsyncGenerator<SearchProgress, StartedLayer> {
   const { layer, structure, searchSteps, signal, locations, triples, seed = 0 } = options;
   const { name, nIn, nOut, cost, allowed } = layer;
   const budget = cost / (Math.min(nIn, nOut) * (nIn + nOut));

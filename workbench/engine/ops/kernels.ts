@@ -163,6 +163,14 @@ export const CHOLESKY_SOLVE = "CholeskySolve";
 export type CholeskySolveInputs = { x: TensorInfo; right: TensorInfo };
 
 /**
+ * lower (n, n), right (n, m) → lower⁻¹ right, or lower⁻ᵀ right if `transposed`, (n, m), in float64. What is above the
+ * diagonal of `lower` is ignored.
+ */
+export const TRIANGULAR_SOLVE = "TriangularSolve";
+export type TriangularSolveInputs = { lower: TensorInfo; right: TensorInfo };
+export type TriangularSolveAttributes = { transposed: boolean };
+
+/**
  * The smallest ratio of the last requested singular value to the first at which singular values are computed from the
  * Gram matrix. At this ratio the relative error of the last one, 2e-16 / ratio² in float64, is about 1e-8. Below it the
  * matrix itself is decomposed.

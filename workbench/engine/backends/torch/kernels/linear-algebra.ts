@@ -26,6 +26,7 @@ const clone = aten("clone");
 const eigh = aten<Handle[]>("linalg_eigh");
 const directSvd = aten<Handle[]>("linalg_svd");
 const choleskyOf = aten<Handle[]>("linalg_cholesky_ex");
+const solveTriangular = aten("linalg_solve_triangular");
 const solveByCholesky = aten("cholesky_solve");
 const diagonal = aten("diagonal");
 const addNumber = aten("add", "Scalar");
@@ -140,6 +141,14 @@ export const linearAlgebra: KernelTable = {
     ({ x, right }, { damping }) => {
       const [lower, failed] = lowerOf(x, damping);
       return [solveByCholesky(cast(right, "float64"), lower, false), failed].map(finished);
+    },
+  ),
+
+  [names.TRIANGULAR_SOLVE]: fusedKernel<names.TriangularSolveInputs, names.TriangularSolveAttributes>(
+    ({ lower, right }, { transposed }) => {
+      const exact = cast(lower, "float64");
+      const triangle = transposed ? turn(exact) : exact;
+      return [finished(solveTriangular(triangle, cast(right, "float64"), transposed, true, false))];
     },
   ),
 };

@@ -1,0 +1,116 @@
+// How tiles divide a matrix, and what they cost. A tile is a window of rows and columns that has a low rank. Its
+// factors are not unique: A B = (A G)(G⁻¹ B). This freedom makes both factors triangular at a corner, which the
+// staggered windows of GBLR blocks can express, so that a tile of rank p with a rows and c columns costs about
+// p (a + c − p) multiply-adds instead of p (a + c). A layout has one tile of the whole matrix, the shared one, and
+// further tiles for groups of columns or of rows. What a group has in common with the shared tile is a freedom as well,
+// of p times the shared rank. docs/method.md derives both. This file uses no tensors.
+
+import type { Sides } from "../init/rules.ts";
+import { lengthOf, type Range } from "./metric.ts";
+
+/** A window of a matrix. */
+export interface Tile {
+  rows: Range;
+  columns: Range;
+}
+
+/** The tiles of a matrix: the first one is the whole matrix, the others divide its columns or its rows. */
+export interface Layout {
+  tiles: readonly Tile[];
+  /** the side that the groups divide */
+  divides: "columns" | "rows";
+  /** share of the rank of a layout with the shared tile alone with which this tile starts; 0 for none throughout */
+  shared: number;
+}
+
+/** Number of samples of the smallest live window, see widths.ts. */
+export const LEAST_WINDOW = 2;
+
+/** A layout of `groups` groups of nearly equal size. */
+export function dividedLayout(
+  { nIn, nOut }: Sides,
+  { divides, groups, shared }: Pick<Layout, "divides" | "shared"> & { groups: number },
+): Layout {
+  const length = divides === "columns" ? nIn : nOut;
+  const edge = (i: number) => Math.round((i * length) / groups);
+  const whole: Tile = { rows: { start: 0, end: nOut }, columns: { start: 0, end: nIn } };
+  const parts = Array.from({ length: groups }, (_, i) => ({
+    ...whole,
+    [divides]: { start: edge(i), end: edge(i + 1) },
+  }));
+  return { tiles: [whole, ...parts], divides, shared };
+}
+
+/** The layout with the shared tile alone. */
+export const wholeLayout = (sides: Sides): Layout => {
+  const { tiles } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1 });
+  return { tiles: tiles.slice(0, 1), divides: "columns", shared: 1 };
+};
+
+/** Rows and columns at the corner of a tile in which its factors are zero because of the shared tile. */
+export function skipped(
+  { divides }: Layout,
+  tile: number,
+  ranks: readonly number[],
+): { rows: number; columns: number } {
+  const common = tile === 0 ? 0 : (ranks[0] as number);
+  return divides === "columns" ? { rows: common, columns: 0 } : { rows: 0, columns: common };
+}
+
+/** The lengths of the windows of the blocks of a tile, in the order in which they get narrower. */
+export function windowsOf(layout: Layout, tile: number, ranks: readonly number[]): { rows: number; columns: number }[] {
+  const { rows, columns } = layout.tiles[tile] as Tile;
+  const skip = skipped(layout, tile, ranks);
+  return Array.from({ length: ranks[tile] as number }, (_, k) => ({
+    rows: Math.max(LEAST_WINDOW, lengthOf(rows) - skip.rows - k),
+    columns: Math.max(LEAST_WINDOW, lengthOf(columns) - skip.columns - k),
+  }));
+}
+
+/** Multiply-adds per row of all tiles with these ranks. */
+export function layoutCost(layout: Layout, ranks: readonly number[]): number {
+  let cost = 0;
+  for (const tile of layout.tiles.keys()) {
+    for (const { rows, columns } of windowsOf(layout, tile, ranks)) cost += rows + columns;
+  }
+  return cost;
+}
+
+/** The largest rank of a tile while the other tiles have these ranks. */
+export function mostRank(layout: Layout, tile: number, ranks: readonly number[]): number {
+  const room = (of: number, common: number) => {
+    const { rows, columns } = layout.tiles[of] as Tile;
+    const [free, across] = layout.divides === "columns" ? [rows, columns] : [columns, rows];
+    return Math.min(lengthOf(free) - common, lengthOf(across));
+  };
+  if (tile > 0) return Math.max(0, room(tile, ranks[0] as number));
+  const widest = Math.max(0, ...ranks.slice(1));
+  return Math.max(0, room(0, widest));
+}
+
+/** The largest rank of equal tiles, the shared tile's rank being given, that costs at most `allowed`. */
+export function equalRanks(layout: Layout, shared: number, allowed: number): number[] {
+  const groups = layout.tiles.length - 1;
+  const ranksFor = (rank: number) => [shared, ...new Array<number>(groups).fill(rank)];
+  let best = ranksFor(0);
+  for (let rank = 1; groups > 0; rank++) {
+    const ranks = ranksFor(rank);
+    const fits = layout.tiles.every((_, tile) => tile === 0 || rank <= mostRank(layout, tile, ranks));
+    if (!fits || layoutCost(layout, ranks) > allowed) break;
+    best = ranks;
+  }
+  return best;
+}
+
+/** The largest rank of the shared tile alone that costs at most `allowed`. */
+export function wholeRank(sides: Sides, allowed: number): number {
+  const layout = wholeLayout(sides);
+  const most = Math.min(sides.nIn, sides.nOut);
+  let [low, high] = [0, most];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (layoutCost(layout, [middle]) <= allowed) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}

@@ -32,6 +32,8 @@ import { lengthOf, OutputMetric } from "./metric.ts";
 export interface TileSearchOptions {
   /** multiply-adds per row */
   allowed: number;
+  /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
+  quantum?: number | undefined;
   /** rounds over the tiles of a layout before layouts are compared. Default 10 */
   trial?: number;
   /** further rounds for the best layout. Default 10 */
@@ -67,10 +69,11 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, trial = 10, rounds = 10 } = options;
+  const { allowed, quantum = 1, trial = 10, rounds = 10 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
+  expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
   const sides = { nIn, nOut };
-  const rank = wholeRank(sides, allowed);
+  const rank = wholeRank(sides, { allowed, quantum });
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });
   const metric = await OutputMetric.of(covariance);
@@ -86,7 +89,7 @@ export async function* searchTiles(
     const [scale = 0] = await size.data();
     if (!(scale > 0)) return;
     const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
-    const layouts = layoutsOf(sides);
+    const layouts = layoutsOf(sides, quantum);
     const steps = layouts.length * trial + rounds + LAST_ROUNDS;
     let step = 0;
     const ranked: Ranked[] = [];
@@ -137,16 +140,20 @@ interface Ranked {
 }
 
 /** The layouts that are tried, by the shape of the matrix: the longer side is divided more. */
-function layoutsOf(sides: Sides): Layout[] {
+function layoutsOf(sides: Sides, quantum: number): Layout[] {
   const { nIn, nOut } = sides;
-  const columns = (groups: number, shared: number) => dividedLayout(sides, { divides: "columns", groups, shared });
-  const rows = (groups: number, shared: number) => dividedLayout(sides, { divides: "rows", groups, shared });
+  const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared, quantum }) as const;
+  const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared, quantum }) as const;
   const most = Math.floor(Math.min(nIn, nOut) / 8);
   const wide = [columns(2, 0), columns(4, 0), columns(4, 0.5)];
   const tall = [rows(2, 0), rows(4, 0.5), columns(4, 0.5)];
   const square = [columns(2, 0), columns(4, 0.5), rows(4, 0.5)];
   const chosen = nIn > 1.5 * nOut ? wide : nOut > 1.5 * nIn ? tall : square;
-  return [wholeLayout(sides), ...chosen.filter(({ tiles }) => tiles.length - 1 <= most)];
+  const fitting = chosen.filter(({ divides, groups }) => {
+    const chunks = Math.floor((divides === "columns" ? nIn : nOut) / quantum);
+    return groups <= Math.min(most, chunks);
+  });
+  return [wholeLayout(sides, quantum), ...fitting.map((each) => dividedLayout(sides, each))];
 }
 
 /**

@@ -43,6 +43,8 @@ export interface ConvertOptions {
   seed?: number;
   /** optimizer steps of the search per layer. Default 1000 */
   searchSteps?: number;
+  /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
+  quantum?: number | undefined;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
   /** names of the layers in the order in which they are converted. Default: the order of the plan */
@@ -133,9 +135,9 @@ export async function* convert(
 }
 
 /** What the result depends on besides weights and covariances. */
-function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps }: ConvertOptions): object {
+function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps, quantum }: ConvertOptions): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  return { asked: plan.asked, layers, init, locations, seed, searchSteps };
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps, quantum };
 }
 
 /** Finished layers, with the fingerprints of the dense weights that were looked for. */
@@ -200,7 +202,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, corrections, locations, signal, seed = 0, searchSteps = 1000, ...options }: LayerOptions,
+  { plan, init, covariances, corrections, locations, signal, quantum, seed = 0, searchSteps = 1000, ...options }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -218,7 +220,7 @@ async function* convertLayer(
   const decompositions = correction ? undefined : options.decompositions;
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
-    const start = { structure, layer, covariance, searchSteps, seed, signal };
+    const start = { structure, layer, covariance, searchSteps, quantum, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search compares its result with initialization `svd`; both use the same triples.
     if (init === "search") await known.singularValues(layer.name, target);

@@ -68,6 +68,8 @@ export interface StartOptions {
   triples?: Triples | undefined;
   /** optimizer steps of a `search` by entries */
   searchSteps: number;
+  /** GBLR: blocks of a `search` by outputs begin and end at multiples of so many samples. Default 1 */
+  quantum?: number | undefined;
   /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
   /** stops an initialization between two of its events */

@@ -48,7 +48,7 @@ export const loraSettings = ({ rank, alpha = rank, layers = "recipe", full = [] 
 });
 
 /** The parameters that LoRA trains. */
-export interface LoraParameters {
+interface LoraParameters {
   /** matrices that get adapters */
   adapted: readonly string[];
   /** parameters that are trained in full */
@@ -57,10 +57,10 @@ export interface LoraParameters {
 
 /**
  * Chooses the parameters that LoRA trains. Widths and locations of GBLR layers are never among them.
- * @throws ShapeError when a setting is out of range; EngineError when a pattern matches nothing; RunError when the rank
- *   is larger than every matrix, or there is no matrix to train
+ * @throws ShapeError when a setting is out of range; EngineError or RunError when a pattern matches nothing; RunError when
+ *   there is no matrix to train
  */
-export function loraParameters(model: Model, { rank, alpha = rank, layers, full = [] }: LoraOptions): LoraParameters {
+function loraParameters(model: Model, { rank, alpha = rank, layers, full = [] }: LoraOptions): LoraParameters {
   expectSetting("lora", { rank }, "an integer of at least 1", Number.isInteger(rank) && rank >= 1);
   expectSetting("lora", { alpha }, "a number above 0", alpha > 0 && Number.isFinite(alpha));
   const canLearn = (name: string): boolean => {
@@ -79,13 +79,21 @@ export function loraParameters(model: Model, { rank, alpha = rank, layers, full 
       "lora: no chosen layer has a matrix that can be trained; choose others, or load trainable forms",
     );
   }
-  const largest = Math.max(...adapted.map((name) => Math.min(...matrixShape(model.parameter(name).shape))));
-  if (rank > largest) {
-    throw new RunError(
-      `lora: rank ${rank} is larger than the smaller side of every chosen matrix; give a rank of at most ${largest}`,
-    );
-  }
   return { adapted, full: [...whole] };
+}
+
+/**
+ * Checks, before any work, that adapters fit a model. Training itself gives each matrix at most the rank of its smaller
+ * side, because the factors of a compressed model may be smaller than the matrices it had.
+ * @throws RunError when the rank is larger than every matrix; otherwise as `loraParameters` does
+ */
+export function expectLora(model: Model, options: LoraOptions): void {
+  const { adapted } = loraParameters(model, options);
+  const largest = Math.max(...adapted.map((name) => Math.min(...matrixShape(model.parameter(name).shape))));
+  if (options.rank <= largest) return;
+  throw new RunError(
+    `lora: rank ${options.rank} is larger than the smaller side of every chosen matrix; give a rank of at most ${largest}`,
+  );
 }
 
 /** Parameters chosen by a pattern, as layers are, with an error that speaks of parameters. */

@@ -69,8 +69,7 @@ export function skipped(
 export function windowsOf(layout: Layout, tile: number, ranks: readonly number[]): { rows: number; columns: number }[] {
   const { rows, columns } = layout.tiles[tile] as Tile;
   const skip = skipped(layout, tile, ranks);
-  const left = (side: Range, taken: number) =>
-    Math.max(LEAST_WINDOW, lengthOf(side) - floorTo(taken, layout.quantum));
+  const left = (side: Range, taken: number) => Math.max(LEAST_WINDOW, lengthOf(side) - floorTo(taken, layout.quantum));
   return Array.from({ length: ranks[tile] as number }, (_, k) => ({
     rows: left(rows, skip.rows + k),
     columns: left(columns, skip.columns + k),

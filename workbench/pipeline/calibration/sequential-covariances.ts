@@ -2,11 +2,11 @@
 // begins, from the model as it is converted so far.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { isDense } from "../../hub/model-folder/index.ts";
-import { type Covariances, type PlannedLayer, SequentialCalibration, takeApart } from "../compress/index.ts";
-import { denseWeight, type Model } from "../models/index.ts";
-import type { CalibrationData } from "./domains/domain.ts";
-import type { PipelineEvent } from "./stage.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
+import { type Covariances, type PlannedLayer, SequentialCalibration, takeApart } from "../../compress/index.ts";
+import { denseWeight, type Model } from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import type { PipelineEvent } from "../stage.ts";
 
 export interface SequentialCovarianceOptions {
   data: CalibrationData;

@@ -1,14 +1,25 @@
 // Defines the variants that an experiment compares. A variant is a structure with an initialization, an allocation of
-// the budget and, optionally, a budget of its own. For example, one variant is written as `gblr:activation:global@0.6`
-// in flags, as `gblr-activation-global-0.6` in folder names, and as `GBLR, activation-aware, global, budget 60 %` in
-// tables.
+// the budget and, optionally, a budget and further settings of its own. For example, one variant is written as
+// `gblr:search:global@0.6+quantum=8` in flags, as `gblr-search-global-0.6-quantum-8` in folder names, and as `GBLR, block
+// search, global, budget 60 %, quantum 8` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INIT_KINDS, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
+import { type ExperimentSettings, experimentShape } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
+
+/** Settings that a variant can have for itself, with their names in flags and in tables. */
+const OWN = {
+  quantum: { flag: "quantum", title: "quantum" },
+  maskSigma: { flag: "mask-sigma", title: "σ" },
+  shrink: { flag: "shrink", title: "shrink" },
+  structureLearningRate: { flag: "structure-learning-rate", title: "rate of widths" },
+} as const;
+
+type OwnSettings = Partial<Pick<ExperimentSettings, keyof typeof OWN>>;
 
 /** One way to compress a model. */
 export interface Variant {
@@ -19,6 +30,8 @@ export interface Variant {
   allocation: Allocation;
   /** cost of the converted layers relative to dense. Default: that of the settings */
   budget?: number;
+  /** further settings of its own */
+  own?: OwnSettings;
   /** name in folder names */
   key: string;
   /** name in tables */
@@ -45,15 +58,12 @@ export interface VariantNames {
   allocation?: string | undefined;
 }
 
-/**
- * The settings of an experiment as they apply to a variant.
- * @returns the same settings, or for a variant with a budget of its own, settings with that budget
- */
+/** The settings of an experiment as they apply to a variant, with its own budget and settings if it has any. */
 export function settingsOf<Settings extends { budget?: number | undefined; flops?: number | undefined }>(
-  { budget }: Variant,
+  { budget, own }: Variant,
   settings: Settings,
 ): Settings {
-  return budget === undefined ? settings : { ...settings, budget, flops: undefined };
+  return { ...settings, ...(budget !== undefined && { budget, flops: undefined }), ...own };
 }
 
 /**
@@ -96,14 +106,43 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 
 /**
  * Parses a variant.
- * @param text `structure`, `structure:init` or `structure:init:allocation`, and optionally `@budget`
- * @throws SettingsError as `variantOf` does, if there are more parts, or if the budget is not a share
+ * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally settings
+ *   such as `+quantum=8`
+ * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or for a setting that
+ *   a variant cannot have or a value that it cannot take
  */
 export function parseVariant(text: string): Variant {
+  const [method = "", ...settings] = text.split("+");
+  return settings.reduce((variant, setting) => withOwn(variant, { text, setting }), parseMethod(method));
+}
+
+function withOwn(variant: Variant, { text, setting }: { text: string; setting: string }): Variant {
+  const [flag, value = "", ...rest] = setting.split("=");
+  const [name, told] = (Object.entries(OWN) as [keyof typeof OWN, (typeof OWN)[keyof typeof OWN]][]).find(
+    ([, own]) => own.flag === flag,
+  ) ?? [undefined, undefined];
+  if (name === undefined || rest.length > 0) {
+    const known = Object.values(OWN).map((own) => own.flag);
+    throw new SettingsError(`"${text}" has a setting "${setting}"; give +name=value with one of ${known.join(", ")}`);
+  }
+  if (!structureNamed(variant.structure).hasWidths) {
+    throw new SettingsError(`"${text}" has a setting of widths, but ${variant.structure} has none; leave it out`);
+  }
+  const parsed = experimentShape("items")[name].safeParse(Number.isNaN(Number(value)) ? value : Number(value));
+  if (!parsed.success || value === "") {
+    throw new SettingsError(`"${text}": ${flag} cannot be "${value}"; see --${flag}`);
+  }
+  const own = { ...variant.own, [name]: parsed.data };
+  return { ...variant, own, key: `${variant.key}-${flag}-${value}`, title: `${variant.title}, ${told.title} ${value}` };
+}
+
+function parseMethod(text: string): Variant {
   const [names = "", share, ...others] = text.split("@");
   const [structure = "", init, allocation, ...rest] = names.split(":");
   if (rest.length + others.length > 0) {
-    throw new SettingsError(`"${text}" has too many parts; give structure[:init[:allocation]][@budget]`);
+    throw new SettingsError(
+      `"${text}" has too many parts; give structure[:init[:allocation]][@budget][+setting=value]`,
+    );
   }
   const variant = variantOf({ structure, init, allocation });
   return share === undefined ? variant : withBudget(variant, { text, budget: Number(share) });

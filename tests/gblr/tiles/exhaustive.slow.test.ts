@@ -144,9 +144,7 @@ async function ratioToBest(weight: Values, sigma: Values, budget: number): Promi
   const seen = times(weight, root);
   const size = normOf(seen);
   const scaled = { ...seen, values: seen.values.map((value) => value / size) };
-  const r = error / bestError(scaled, root, layoutsFor(m, n), allowed);
-  if (process.env["SHOW"]) console.log(m, n, budget, r, error);
-  return r;
+  return error / bestError(scaled, root, layoutsFor(m, n), allowed);
 }
 
 const CASES = [

@@ -277,7 +277,7 @@ async function* saveConverted(
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results, RUN_FILES.conversion];
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });

@@ -4,10 +4,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { CALIBRATED_INITS, type Conversion, FinishedLayers, OUTPUT_INITS } from "../compress/index.ts";
+import { CALIBRATED_INITS, FinishedLayers, OUTPUT_INITS } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
-import { updateRun, writeConversion } from "../report/index.ts";
+import { RUN_FILES, updateRun } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
@@ -18,6 +18,7 @@ import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import { hashedCalibration } from "./results/calibration-hash.ts";
+import { recordConversion } from "./results/conversion-record.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
@@ -57,8 +58,7 @@ export interface CompressedVariant {
 }
 
 /** Model folders in a run folder: the model as converted, and as fine-tuned. */
-const CONVERTED = "converted";
-const MODEL = "model";
+const { converted: CONVERTED, model: MODEL } = RUN_FILES;
 
 /**
  * Runs a variant.
@@ -161,20 +161,11 @@ async function* conversion(
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
   const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
   const { conversion, reordered } = yield* convertModel(model, asked);
-  await record(folder, conversion);
+  await recordConversion(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
   return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
-}
-
-async function record(folder: string, { layers }: Conversion): Promise<void> {
-  await writeConversion(
-    folder,
-    layers.map(({ name, structure, nIn, nOut, dense, cost, error }) => {
-      return { layer: name, structure, nIn, nOut, costBefore: dense, costAfter: cost, relativeError: error };
-    }),
-  );
 }
 
 /** Trains the model, with a teacher if the settings ask for distillation. */

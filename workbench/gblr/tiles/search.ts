@@ -24,6 +24,7 @@ import { type Block, blocksOf } from "./elimination.ts";
 import { TileFit } from "./fit.ts";
 import { dividedLayout, equalRanks, type Layout, wholeLayout, wholeRank } from "./layout.ts";
 import { OutputMetric } from "./metric.ts";
+import { summariesOf, type TileSummary } from "./summary.ts";
 
 /** Options of `searchTiles`. */
 export interface TileSearchOptions {
@@ -38,7 +39,14 @@ export interface TileSearchOptions {
 /** Progress of a search, or its result, which the caller disposes of. */
 export type TileSearchEvent =
   | { type: "progress"; step: number; steps: number; error: number }
-  | { type: "found"; parameters: GblrParameters; error: number; cost: number; damping: number };
+  | {
+      type: "found";
+      parameters: GblrParameters;
+      error: number;
+      cost: number;
+      damping: number;
+      tiles: readonly TileSummary[];
+    };
 
 /** Rounds with fixed ranks at the end. */
 const LAST_ROUNDS = 3;
@@ -262,7 +270,7 @@ async function realized(fit: TileFit, { target, metric, scale }: RealizeOptions)
   }));
   parameters.lr_weight1.dispose();
   parameters.lr_weight2.dispose();
-  return { parameters: scaled, error, cost: fit.cost };
+  return { parameters: scaled, error, cost: fit.cost, tiles: await summariesOf(fit) };
 }
 
 async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {

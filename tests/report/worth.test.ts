@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { worthRows, worthTable } from "../../workbench/report/page/worth.ts";
 import { readRun } from "../../workbench/report/run-files.ts";
-import type { ConvertedLayer } from "../../workbench/report/run-record.ts";
+import type { ConvertedLayer, Tile } from "../../workbench/report/run-record.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 const at = temporaryFolder();
@@ -33,7 +33,7 @@ test("each tile has its rank, its share of the cost and the output error without
 });
 
 test("tiles are named by the side that is divided, and by how many have blocks", () => {
-  const [whole, ...groups] = layer.tiles as [NonNullable<ConvertedLayer["tiles"]>[number]];
+  const [whole, ...groups] = layer.tiles as [Tile, ...Tile[]];
   const turned = groups.map((tile) => ({ ...tile, rows: tile.columns, columns: tile.rows }));
   const named = (tiles: ConvertedLayer["tiles"], size: { nIn: number; nOut: number }) =>
     cells([{ ...layer, ...size, tiles }])[0]?.[1];

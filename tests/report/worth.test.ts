@@ -1,7 +1,8 @@
-// The table of what blocks are worth: its numbers, and which layers it has.
+// The tables of layers in a report: what blocks are worth, and which layer of a conversion a layer of the model is.
 
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { layerRows } from "../../workbench/report/page/layers.ts";
 import { worthRows, worthTable } from "../../workbench/report/page/worth.ts";
 import { readRun } from "../../workbench/report/run-files.ts";
 import type { ConvertedLayer, Tile } from "../../workbench/report/run-record.ts";
@@ -52,4 +53,17 @@ test("layers without tiles, and conversions of earlier versions, have no rows", 
   const { conversion, problems } = await readRun(at());
   expect(problems).toEqual([]);
   expect(conversion).toEqual([older, layer]);
+});
+
+test("layers of a model are found in its conversion whatever prefix their names have in files", () => {
+  const size = { nIn: 40, nOut: 10, cost: 200, share: 0.5, equalCostRank: 4, structure: "gblr" };
+  const totals = { layers: 2, cost: 400, dense: 800, share: 0.5 };
+  const layers = ["model.layers.1.fc", "model.layers.11.fc", "layers.2.fc"].map((name) => ({ name, ...size }));
+  const inspection = { model: "m", layers, totals: { structured: totals, all: totals }, embeddings: [] };
+  const conversion = ["layers.1.fc", "layers.2.fc"].map((name, i) => ({
+    ...layer,
+    layer: name,
+    relativeError: i / 10,
+  }));
+  expect(layerRows({ inspection, conversion }).map(({ relativeError }) => relativeError)).toEqual([0, undefined, 0.1]);
 });

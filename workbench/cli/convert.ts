@@ -9,6 +9,7 @@ import {
   type ConversionPlan,
   expectDense,
   FinishedLayers,
+  OUTPUT_INITS,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -73,9 +74,10 @@ kernel, or with --convolutions per-kernel as one matrix for each position of
 the kernel. The structure tucker converts whole convolutions only; a 1×1
 convolution becomes lowrank.
 
-Initializations: svd minimizes the error of the matrix; search is the budgeted
-block search of GBLR; activation minimizes the error of the layer's output for
-inputs from the data set of --calibrate.
+Initializations: svd minimizes the error of the matrix; activation minimizes
+the error of the layer's output for inputs from the data set of --calibrate;
+search is the block search of GBLR, for outputs with --calibrate and for the
+matrix without.
 
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.
@@ -130,8 +132,8 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
 }
 
 /** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
-const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
-  allocate === "loss" || (init === "activation" && allocate === "global");
+const isAllocatedLater = ({ init, allocate, calibrate }: ConvertVerbOptions): boolean =>
+  allocate === "loss" || (allocate === "global" && OUTPUT_INITS.has(init) && calibrate !== undefined);
 
 /** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });

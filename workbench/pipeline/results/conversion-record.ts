@@ -12,13 +12,15 @@ export async function recordConversion(folder: string, { layers }: Pick<Conversi
   await writeConversion(folder, layers.map(recordOf));
 }
 
+/** A layer as reports read it, without what only the command line prints. */
 function recordOf(layer: Conversion["layers"][number]): ConvertedLayer {
   const { name, structure, nIn, nOut, dense, cost, error, outputError, tiles } = layer;
   return {
-    ...{ layer: name, structure, nIn, nOut, costBefore: dense, costAfter: cost, relativeError: error },
+    layer: name,
+    ...{ structure, nIn, nOut },
+    ...{ costBefore: dense, costAfter: cost, relativeError: error },
     ...(outputError !== undefined && { outputError }),
-    ...(tiles && {
-      tiles: tiles.map(({ rows, columns, ...tile }) => ({ ...tile, rows: [...rows], columns: [...columns] })),
-    }),
+    // The schema has arrays that can be changed.
+    ...(tiles && { tiles: tiles.map((tile) => ({ ...tile, rows: [...tile.rows], columns: [...tile.columns] })) }),
   };
 }

@@ -76,10 +76,11 @@ kernel, or with --convolutions per-kernel as one matrix for each position of
 the kernel. The structure tucker converts whole convolutions only; a 1×1
 convolution becomes lowrank.
 
-Initializations: svd minimizes the error of the matrix; search is the budgeted
-block search of GBLR; activation minimizes the error of the layer's output for
-inputs from the data set of --calibrate. asvd, fwsvd and wanda are published
-methods for lowrank and for pruned matrices, also calibrated.
+Initializations: svd minimizes the error of the matrix; activation minimizes
+the error of the layer's output for inputs from the data set of --calibrate;
+search is the block search of GBLR, for outputs with --calibrate and for the
+matrix without. asvd, fwsvd and wanda are published methods for lowrank and
+for pruned matrices, calibrated too.
 
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.
@@ -315,7 +316,7 @@ async function* saveConverted(
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results, RUN_FILES.conversion];
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });

@@ -8,12 +8,13 @@ export { ModelError } from "./layer-tensors.ts";
 export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE } from "./open-model.ts";
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
-export { finishReplacing, replaceFiles } from "./replace-files.ts";
+export { finishReplacing, REORDER_FILE, replaceFiles } from "./replace-files.ts";
 export type { StoredLayer } from "./stored-layer.ts";
 export {
   isDense,
   MOST_VALUES,
   registerStoredStructure,
+  STORED_BLAST,
   STORED_BLOCK_LOW_RANK,
   STORED_BLOCK_SPARSE,
   STORED_BTT,
@@ -22,7 +23,9 @@ export {
   STORED_LOW_RANK,
   STORED_MONARCH,
   STORED_PIFA,
+  STORED_SEMI_STRUCTURED,
   STORED_TUCKER,
+  STORED_UNSTRUCTURED,
   type StoredStructure,
   storedStructure,
   storedStructures,

@@ -32,6 +32,8 @@ export interface Layer {
    * @throws ModelError
    */
   check(): Promise<void>;
+  /** Reads the values of a parameter, for structures whose cost depends on them. Default: GBLR has readers of its own */
+  readPart?(part: string): Promise<Float32Array>;
 }
 
 /** One layer in an open file. */

@@ -10,6 +10,9 @@ import { reason } from "../files/byte-source.ts";
 import { jsonOrUndefined } from "../text/json.ts";
 import { ModelError } from "./layer-tensors.ts";
 
+/** The orders of units of a model that was reordered. No reader needs it. */
+export const REORDER_FILE = "reorder.json";
+
 const LIST_FILE = ".replacing.json";
 
 /** The files of a replacement. */
@@ -78,7 +81,8 @@ function checked(text: string, file: string): List {
 
 const isName = (name: unknown): name is string =>
   typeof name === "string" && /^[\w.-]+$/.test(name) && !/^\.+$/.test(name);
-const isModelFile = (name: unknown) => isName(name) && /\.safetensors(\.index\.json)?$/.test(name);
+const isModelFile = (name: unknown) =>
+  isName(name) && (name === REORDER_FILE || /\.safetensors(\.index\.json)?$/.test(name));
 const isRename = (pair: unknown) => {
   const [from, to] = Array.isArray(pair) ? pair : [];
   return isName(from) && isName(to) && from.startsWith(`.${to}.`) && from.endsWith(".tmp");

@@ -2,6 +2,7 @@
 // without values. Opens dense layers and layers in any structure but GBLR, whose two forms are in gblr-layer.ts.
 // find-layers.ts finds the layers of a file.
 
+import { toFloat32 } from "../safetensors/index.ts";
 import type { LayerConfig } from "./gblr-config.ts";
 import type { PackedLayer, TrainableLayer } from "./gblr-layer.ts";
 import { expectBias, expectTensor, geometryOf, type Layer, type LayerPlace, problemOf } from "./layer-tensors.ts";
@@ -50,6 +51,7 @@ export function plainLayer(
   return {
     ...{ name: place.layer, structure: name, isNamed: settings !== undefined, shapes, nIn, nOut, buffers: [] },
     ...geometryOf(settings),
+    readPart: async (part) => toFloat32(await place.tensors.read(`${place.layer}.${part}`)),
     check: nothingToRead,
   };
 }

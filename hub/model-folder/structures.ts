@@ -161,6 +161,16 @@ export const STORED_BLOCK_LOW_RANK: StoredStructure = {
   python: { linear: "BlockLinear" },
 };
 
+/** How BLAST layers are stored. */
+export const STORED_BLAST: StoredStructure = {
+  name: "blast",
+  title: "BLAST",
+  matrices: "block-level adaptive structured (BLAST) matrices",
+  parts: { basis_out: ["n_out", "r"], basis_in: ["n_in", "r"], couplings: ["J", "K", "r"] },
+  rules: BLOCK_RULES,
+  python: { linear: "BlastLinear" },
+};
+
 /** How block-sparse layers are stored. */
 export const STORED_BLOCK_SPARSE: StoredStructure = {
   name: "block-sparse",
@@ -176,6 +186,23 @@ export const STORED_BLOCK_SPARSE: StoredStructure = {
     { size: "width", is: { ceil: ["n_in", "side"] } },
   ],
   python: { linear: "BlockSparseLinear" },
+};
+
+/** How pruned layers are stored. */
+export const STORED_UNSTRUCTURED: StoredStructure = {
+  name: "unstructured",
+  title: "unstructured sparse",
+  matrices: "matrices without their least important entries",
+  parts: { entries: ["n_out", "n_in"] },
+  python: { linear: "SparseLinear" },
+};
+
+/** How layers are stored that keep 2 of 4 adjacent entries. */
+export const STORED_SEMI_STRUCTURED: StoredStructure = {
+  ...STORED_UNSTRUCTURED,
+  name: "semi-structured",
+  title: "2:4 sparse",
+  matrices: "matrices with 2 of each 4 adjacent entries",
 };
 
 /** How Tucker-2 convolutions are stored. */
@@ -197,7 +224,10 @@ const BUILT_IN = [
   STORED_BTT,
   STORED_MONARCH,
   STORED_BLOCK_LOW_RANK,
+  STORED_BLAST,
   STORED_BLOCK_SPARSE,
+  STORED_UNSTRUCTURED,
+  STORED_SEMI_STRUCTURED,
   STORED_TUCKER,
   STORED_DENSE,
 ];

@@ -1,5 +1,5 @@
-"""Linear layers with structured matrices: GBLR (packed or trainable), low rank, Monarch, block low rank and block
-sparse. Each is a torch module with the parameters described in docs/format.md.
+"""Linear layers with structured matrices: GBLR (packed or trainable), low rank, grids of blocks, BLAST, and sparse
+matrices. Each is a torch module with the parameters described in docs/format.md.
 """
 
 import math
@@ -233,6 +233,30 @@ class MonarchLinear(BlockLinear):
     strided = True
 
 
+class BlastLinear(StructuredLinear):
+    """J x K blocks U_i diag(s_ij) V_j^T (Lee et al. 2024): basis_out (n_out, r) has the rows of all U_i, basis_in
+    (n_in, r) those of all V_j, couplings (J, K, r) all s_ij. Sizes that J and K do not divide are padded with zeros."""
+
+    parts = {
+        "basis_out": ("n_out", "rank"),
+        "basis_in": ("n_in", "rank"),
+        "couplings": ("row_blocks", "column_blocks", "rank"),
+    }
+
+    def matrix(self):
+        return self.product(torch.eye(self.n_in, dtype=self.basis_in.dtype, device=self.basis_in.device)).t()
+
+    def product(self, rows):
+        row_blocks, column_blocks, rank = self.couplings.shape
+        width, height = -(-self.n_in // column_blocks), -(-self.n_out // row_blocks)
+        basis_in = _filled(self.basis_in, column_blocks * width).reshape(column_blocks, width, rank)
+        basis_out = _filled(self.basis_out, row_blocks * height).reshape(row_blocks, height, rank)
+        inputs = _filled(rows.t(), column_blocks * width).t().reshape(-1, column_blocks, width)
+        middle = torch.einsum("nkp,kpr->nkr", inputs, basis_in)
+        coupled = torch.einsum("nkr,jkr->njr", middle, self.couplings)
+        return torch.einsum("njr,jsr->njs", coupled, basis_out).reshape(len(rows), -1)[:, : self.n_out]
+
+
 class BlockSparseLinear(StructuredLinear):
     """The dense blocks of a flat butterfly plus a low-rank matrix. left (n_out, r), right (r, n_in).
 
@@ -252,6 +276,15 @@ class BlockSparseLinear(StructuredLinear):
         inputs = _filled(rows.t(), side * width).t().reshape(-1, side, width)[:, columns]
         sparse = torch.einsum("nikw,ihkw->nih", inputs, self.values).reshape(len(rows), -1)[:, : self.n_out]
         return sparse + functional.linear(functional.linear(rows, self.right), self.left)
+
+
+class SparseLinear(StructuredLinear):
+    """A matrix (n_out, n_in) most of whose entries are 0, and stay 0 in training."""
+
+    parts = {"entries": ("n_out", "n_in")}
+
+    def matrix(self):
+        return self.entries * (self.entries != 0)
 
 
 def _filled(tensor, length):

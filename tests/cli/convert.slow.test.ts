@@ -284,6 +284,11 @@ test.each([
   [["--structure", "gblr", "--widths", "lr0.25", "--init", "search"], "--widths and --init search"],
   [["--structure", "gblr", "--budget", "0.5", "--init", "magic"], "Allowed choices are svd, search, activation"],
   [["--structure", "gblr", "--budget", "0.5", "--init", "activation"], "--init activation needs --calibrate"],
+  [["--structure", "lowrank", "--budget", "0.5", "--init", "fwsvd"], "--init fwsvd needs --calibrate"],
+  [["--structure", "gblr", "--budget", "0.5", "--allocate", "loss"], "--allocate loss needs --calibrate"],
+  [["--structure", "gblr", "--widths", "lr0.5", "--allocate", "loss"], "--widths and --allocate loss contradict"],
+  [["--structure", "gblr", "--budget", "0.5", "--sequential"], "--sequential needs --calibrate"],
+  [["--structure", "gblr", "--budget", "0.5", "--damping", "0.1"], "--damping needs --sequential"],
   [
     ["--structure", "monarch", "--budget", "0.5", "--init", "search"],
     "init search is for gblr, the structure is monarch",

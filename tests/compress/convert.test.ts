@@ -181,7 +181,11 @@ test.each([
   ["lowrank", { init: "search" }, "init search is for gblr, the structure is lowrank; use init svd"],
   ["monarch", { init: "activation" }, "h.0.attn.c_attn has no covariance of its inputs; calibrate it first"],
   ["gblr", { init: "activation" }, "h.0.attn.c_attn has no covariance of its inputs; calibrate it first"],
-  ["gblr", { init: "magic" }, 'there is no init "magic"; available: svd, search, activation, asvd, fwsvd, wanda; use one of these'],
+  [
+    "gblr",
+    { init: "magic" },
+    'there is no init "magic"; available: svd, search, activation, asvd, fwsvd, wanda; use one of these',
+  ],
 ] as unknown as [string, ConvertOptions, string][])("%s refuses %j", async (structure, options, message) => {
   expect(run({ structure, budget: 0.6 }, options)).rejects.toThrow(message);
 });

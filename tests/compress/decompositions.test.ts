@@ -78,7 +78,14 @@ async function conversionOf(structure: string, { init, allocation }: { init: Ini
   const { conversion } = await resultOf(
     convertModel(model, {
       plan: (request) => planConversion(model, { structure, budget: 0.5, ...request }),
-      ...{ allocation, init, seed: 1, searchSteps: 4, signal: new AbortController().signal },
+      ...{
+        allocation,
+        init,
+        seed: 1,
+        searchSteps: 4,
+        signal: new AbortController().signal,
+        whitening: "eigen" as const,
+      },
       ...(init === "activation" && { calibration }),
     }),
   );

@@ -68,6 +68,34 @@ const SHAPES = [
 ];
 
 forEachEngine("linalg", () => {
+  test.each([
+    [[1], 1, 1],
+    [[], 7, 3],
+    [[2, 3], 12, 5],
+  ])("solves stacks %j of positive definite systems of %i equations", async (leading, n, k) => {
+    const before = liveTensors();
+    const count = leading.reduce((product, length) => product * length, 1);
+    const roots = sample(41, [count, n, n + 2]).values;
+    const wanted = sample(42, [count, n, k]).values;
+    const matrices = new Float64Array(count * n * n);
+    const rights = new Float64Array(count * n * k);
+    for (let s = 0; s < count; s++) {
+      const root = turned(roots.slice(s * n * (n + 2), (s + 1) * n * (n + 2)), n);
+      const own = Float64Array.from(inner(root, root, n + 2), Math.fround);
+      matrices.set(own, s * n * n);
+      rights.set(inner(own, wanted.slice(s * n * k, (s + 1) * n * k), n), s * n * k);
+    }
+    const [a, b] = [
+      toTensor({ values: matrices, shape: [...leading, n, n] }),
+      toTensor({ values: rights, shape: [...leading, n, k] }),
+    ];
+    const x = (await solvePositive(a, b)) as tf.Tensor;
+    expect(x.shape).toEqual([...leading, n, k]);
+    expectClose(await read(x), wanted, { tolerance: 1e-3 });
+    tf.dispose([a, b, x]);
+    expect(liveTensors()).toEqual(before);
+  });
+
   test.each(SHAPES)("svd of a matrix (%i, %i) rebuilds it from orthonormal vectors", async (m, n) => {
     const before = liveTensors();
     const operand = sample(m * 100 + n, [m, n]);
@@ -193,9 +221,12 @@ forEachEngine("linalg", () => {
 
   test("solvePositive finds no solution of a system that is not positive definite, and leaves nothing behind", async () => {
     const [a, b] = [matrix([1, 2, 2, 1], [2, 2]), matrix([1, 1], [2, 1])];
+    const [stack, rights] = [tf.stack([tf.eye(2), a]), tf.stack([b, b])];
     const before = liveTensors();
     expect(await solvePositive(a, b)).toBeUndefined();
+    expect(await solvePositive(stack, rights)).toBeUndefined();
     expect(liveTensors()).toEqual(before);
+    tf.dispose([stack, rights]);
     const found = await solvePositive(a, b, { damping: 2 });
     expectClose(await read(found as tf.Tensor2D), [0.2, 0.2], { tolerance: 1e-6 });
     expect(solvePositive(a, b, { damping: -1 })).rejects.toThrow("damping");

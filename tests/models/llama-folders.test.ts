@@ -25,7 +25,7 @@ const difference = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 
 const PLANS: Record<string, PlanOptions> = {
   ...Object.fromEntries(
-    ["gblr", "lowrank", "pifa", "btt", "monarch", "block-low-rank", "block-sparse"].map((structure) => [
+    ["gblr", "lowrank", "pifa", "btt", "monarch", "block-low-rank", "blast", "block-sparse"].map((structure) => [
       structure,
       { structure, budget: 0.6 } as PlanOptions,
     ]),

@@ -86,7 +86,7 @@ describe("on any engine", () => {
     for (const each of [model, back, half]) each.dispose();
   });
 
-  for (const structure of ["lowrank", "pifa", "btt", "monarch", "block-low-rank", "block-sparse", "gblr"]) {
+  for (const structure of ["lowrank", "pifa", "btt", "monarch", "block-low-rank", "blast", "block-sparse", "gblr"]) {
     test(`a model with ${structure} layers comes back bit for bit to be trained on`, async () => {
       const model = await structured(livelier(tinyGpt2()), LAYERS, structure);
       const before = await logits(model);

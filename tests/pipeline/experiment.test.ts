@@ -153,3 +153,30 @@ describe("a model that is made of one in a folder names as its base", () => {
     expect(baseOf(run)).toBe("owner/base");
   });
 });
+
+test("an experiment with an order writes the orders of units beside its models, and low rank is as good in any order", async () => {
+  const how = { structure: "lowrank", init: "activation" } as const;
+  const [ordered, plain] = [at("ordered"), at("in its order")];
+  const events = await eventsOf({ ...how, reorder: "seriation", reorderUnits: ["hidden", "stream"] }, ordered);
+  await eventsOf(how, plain);
+  const found = events.flatMap((event) =>
+    event.kind === "inner" && event.of === "reorder" && event.event.kind === "reordered" ? [event.event] : [],
+  );
+  expect(found.length).toBe(1);
+  const { units } = JSON.parse(readFileSync(join(ordered, "reorder.json"), "utf8"));
+  expect(units).toEqual(found[0]?.units);
+  for (const folder of ["converted", "model"]) {
+    expect(JSON.parse(readFileSync(join(ordered, folder, "reorder.json"), "utf8")).units).toEqual(units);
+    const { gblr } = JSON.parse(readFileSync(join(ordered, folder, "config.json"), "utf8"));
+    expect(gblr).toMatchObject({ structure: "lowrank", reorder: "seriation" });
+  }
+  const perplexityOf = (folder: string): number => {
+    const rows = JSON.parse(readFileSync(join(folder, "comparison.json"), "utf8")) as {
+      stage: string;
+      structure: string;
+      metrics: { perplexity: number };
+    }[];
+    return rows.find((row) => row.structure === "lowrank" && row.stage === "before")?.metrics.perplexity as number;
+  };
+  expect(Math.abs(perplexityOf(ordered) / perplexityOf(plain) - 1)).toBeLessThan(1e-3);
+});

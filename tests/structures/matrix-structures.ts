@@ -1,5 +1,6 @@
 // The structures that need no layer to compute: all but those of kernels and of loaded files.
 
+import { blast } from "../../workbench/structures/blast.ts";
 import { blockSparse } from "../../workbench/structures/block-sparse.ts";
 import { blockLowRank, btt, monarch } from "../../workbench/structures/blocks.ts";
 import { dense } from "../../workbench/structures/dense.ts";
@@ -9,7 +10,17 @@ import { pifa } from "../../workbench/structures/pifa.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 import type { Structure } from "../../workbench/structures/structure.ts";
 
-export const STRUCTURES: readonly Structure[] = [dense, gblr, lowrank, pifa, btt, monarch, blockLowRank, blockSparse];
+export const STRUCTURES: readonly Structure[] = [
+  dense,
+  gblr,
+  lowrank,
+  pifa,
+  btt,
+  monarch,
+  blockLowRank,
+  blast,
+  blockSparse,
+];
 
 /** As the registry gives it for any linear layer. */
 export const matrixStructure = (name: string): Structure =>

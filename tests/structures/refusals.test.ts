@@ -29,7 +29,8 @@ describe("structures", () => {
     const error = await refusal(() => matrixStructure("lowrnk"));
     expect(error).toBeInstanceOf(EngineError);
     expect(error.message).toBe(
-      'there is no structure "lowrnk"; available: gblr, lowrank, pifa, btt, monarch, block-low-rank, block-sparse, tucker, dense; ' +
+      'there is no structure "lowrnk"; available: gblr, lowrank, pifa, btt, monarch, block-low-rank, blast, block-sparse, ' +
+        "unstructured, semi-structured, tucker, dense; " +
         "use one of these",
     );
   });

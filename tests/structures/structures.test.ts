@@ -127,6 +127,7 @@ forEachEngine("structures", () => {
     ["monarch", { blocks: 4 }],
     ["monarch", { blocks: 5, rank: 2 }],
     ["block-low-rank", { blocks: 3 }],
+    ["blast", { blocks: 5, iterations: 3 }],
     ["block-sparse", { side: 4, lowRankShare: 0.5, rounds: 1 }],
     ["block-sparse", { side: 8, lowRankShare: 0 }],
     ["gblr", { widths: "splr0.5", locations: "uniform", seed: 3 }],
@@ -151,6 +152,8 @@ forEachEngine("structures", () => {
     ["monarch", { blocks: 5 }, FULL],
     ["block-low-rank", {}, FULL],
     ["block-low-rank", { blocks: 3 }, FULL],
+    ["blast", {}, FULL],
+    ["blast", { blocks: 5 }, FULL],
     ["block-sparse", {}, 1],
     ["block-sparse", { side: 8 }, FULL],
   ])("%s with options %j gives its matrix back when the budget is %d", async (name, options, budget) => {

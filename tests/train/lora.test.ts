@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
 import type { FitOptions } from "../../workbench/train/index.ts";
-import { Adapters, type LoraOptions } from "../../workbench/train/lora.ts";
+import { Adapters, expectLora, type LoraOptions } from "../../workbench/train/lora.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
 import { collect, fullOptions, loraOptions, timelessMetrics } from "./runs.ts";
@@ -139,6 +139,21 @@ forEachEngine("training adapters", () => {
     model.dispose();
   });
 
+  test("gives a matrix that is smaller than the rank the rank of its smaller side", async () => {
+    const model = smallModel();
+    const folder = newFolder();
+    expectLora(model, { rank: 7 });
+    await collect(loraOptions(model, folder, { lora: { rank: 7 }, length: { steps: 2 } }));
+    const stored = await readSafetensors(join(folder, "checkpoint/step-0000000002.safetensors"));
+    const shapeOf = (name: string) => stored.get(`parameter/${name}`)?.shape;
+    expect(shapeOf("fc1.lr_weight1.lora_A")).toEqual([7, 12]);
+    expect([shapeOf("fc2.weight.lora_A"), shapeOf("fc2.weight.lora_B")]).toEqual([
+      [5, 16],
+      [5, 5],
+    ]);
+    model.dispose();
+  });
+
   test("resumes a stopped run with the numbers of an unbroken one, from the same base only", async () => {
     const [unbroken, stopped, continued] = [smallModel(), smallModel(), smallModel()];
     const [alone, folder] = [newFolder(), newFolder()];
@@ -168,7 +183,7 @@ forEachEngine("training adapters", () => {
       collect(loraOptions(model, newFolder(), { lora, ...changes }));
     await expect(run({ rank: 0 })).rejects.toThrow("lora: rank must be an integer of at least 1, got 0");
     await expect(run({ rank: 2, alpha: 0 })).rejects.toThrow("lora: alpha must be a number above 0, got 0");
-    await expect(run({ rank: 9 })).rejects.toThrow(
+    expect(() => expectLora(model, { rank: 9 })).toThrow(
       "lora: rank 9 is larger than the smaller side of every chosen matrix; give a rank of at most 8",
     );
     await expect(run({ rank: 2, layers: "fc7" })).rejects.toThrow('no layer of small has "fc7" in its name');

@@ -11,6 +11,7 @@ import { type LayerInfo, layersIn, type Module, parametersIn } from "./network.t
  * `values` and `keys`, which are components of a head, and the components of the residual `stream`.
  */
 export const SYMMETRY_KINDS = ["hidden", "channels", "keys", "values", "heads", "stream"] as const;
+/** What the units of a symmetry are. */
 export type SymmetryKind = (typeof SYMMETRY_KINDS)[number];
 
 /**

@@ -4,26 +4,26 @@ import { type Command, Option } from "commander";
 import {
   ALLOCATIONS,
   type Allocation,
-  CALIBRATED_INITS,
   CONVOLUTIONS,
   type Convolutions,
   expectInit,
   INITS,
   type Init,
+  needsCalibration,
   ORDERS,
   SYMMETRY_KINDS,
   type SymmetryKind,
 } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { widthValues } from "../gblr/init/index.ts";
+import { WHITENINGS, type Whitening, widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
-import type { CalibrationSettings } from "../pipeline/calibrate.ts";
+import type { CalibrationSettings } from "../pipeline/calibration/calibrate.ts";
 import { NO_ORDER } from "../pipeline/reorder.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
-import { AliasOption } from "./shared/settings.ts";
+import { AliasOption, flagOf } from "./shared/settings.ts";
 
 /** Adds the options for the structure of the converted layers and their cost. */
 export function addConversionOptions(command: Command): void {
@@ -94,8 +94,33 @@ export function addCalibrationOptions(command: Command): void {
       "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
       numberFrom(0),
     )
+    .addOption(new Option("--whitening <how>", "how covariances are factored").choices(WHITENINGS).default("cholesky"))
     .option(
       "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
+}
+
+/** Adds the options for the check on the user's data. */
+export function addCheckOptions(command: Command): void {
+  command
+    .option(
+      "--check <dataset>",
+      "measure the model before and after on this data set: a folder or owner/name[@revision]",
+    )
+    .option(
+      "--max-loss-increase <amount>",
+      "largest increase of the loss on the data of --check, in per cent of perplexity or points of accuracy; beyond it, the most harmful layers are put back to dense",
+      numberFrom(0),
+    )
+    .option("--check-config <name>", "configuration of the data set (default: its only or default configuration)")
+    .option("--check-split <name>", "split to check on (default: test)")
+    .option("--check-column <name>", "column with the text or the images (default: text; image or img)")
+    .option("--check-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
+    .option("--check-samples <count>", "windows or images to check on, from the start (default: all)", countFrom(1))
+    .option(
+      "--check-context <tokens>",
       "tokens per window (default: the model's positions, at most 2048)",
       countFrom(1),
     );
@@ -127,6 +152,15 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateContext?: number;
   sequential?: boolean;
   damping?: number;
+  whitening: Whitening;
+  check?: string;
+  maxLossIncrease?: number;
+  checkConfig?: string;
+  checkSplit?: string;
+  checkColumn?: string;
+  checkEncoding?: string;
+  checkSamples?: number;
+  checkContext?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -199,7 +233,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
-  if (CALIBRATED_INITS.has(init) && calibrate === undefined) {
+  if (needsCalibration(init) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
   }
   if (options.allocate === "loss" && calibrate === undefined) {
@@ -211,11 +245,19 @@ function checkCalibration(options: ConvertVerbOptions): void {
   if (options.damping !== undefined && !options.sequential) {
     throw new UsageError("--damping needs --sequential; give it, or leave out --damping");
   }
-  const detail = DETAILS.find((name) => options[name] !== undefined);
-  if (calibrate === undefined && detail) {
-    throw new UsageError(
-      `--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate; give a data set`,
-    );
+  expectWith("calibrate", DETAILS, options);
+  expectWith("check", CHECK_DETAILS, options);
+}
+
+/** Checks that a data set is given where one of its details is. */
+function expectWith(
+  dataset: "calibrate" | "check",
+  details: readonly (keyof ConvertVerbOptions)[],
+  options: ConvertVerbOptions,
+): void {
+  const detail = details.find((name) => options[name] !== undefined);
+  if (options[dataset] === undefined && detail) {
+    throw new UsageError(`${flagOf(detail)} needs --${dataset}; give a data set`);
   }
 }
 
@@ -227,4 +269,14 @@ const DETAILS = [
   "calibrateSamples",
   "calibrateContext",
   "calibrateMemory",
+] as const;
+
+const CHECK_DETAILS = [
+  "maxLossIncrease",
+  "checkConfig",
+  "checkSplit",
+  "checkColumn",
+  "checkEncoding",
+  "checkSamples",
+  "checkContext",
 ] as const;

@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { formatBytes } from "../../hub/text/numbers.ts";
-import { openCalibration } from "../pipeline/calibrate.ts";
+import { openCalibration } from "../pipeline/calibration/calibrate.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import {

@@ -14,20 +14,23 @@ import {
 } from "../compress/index.ts";
 import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
-import { openCalibration } from "../pipeline/calibrate.ts";
+import { openCalibration } from "../pipeline/calibration/calibrate.ts";
+import { hashedCalibration } from "../pipeline/calibration/hash.ts";
+import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
-import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
-import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
+import { reorderedLines, reorderTexts, requestOf } from "../pipeline/reorder.ts";
 import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
+import { type ConversionCheck, checkedRows, checkLines, openConversionCheck } from "./convert-check.ts";
 import {
   addCalibrationOptions,
+  addCheckOptions,
   addConversionOptions,
   type ConvertVerbOptions,
   calibrationSettingsOf,
@@ -80,6 +83,10 @@ inputs from the data set of --calibrate.
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.
 With --structure dense the reordered model is written without a conversion.
+
+--check measures the model on your data before and after. With
+--max-loss-increase, layers are put back to dense, the most harmful first,
+until the loss stays within the limit. The result says which, and the cost.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -93,6 +100,7 @@ export function addConvert(program: Command): void {
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --reorder clusters --out models/gpt2-ordered",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
+      "gblr convert models/gpt2 --structure gblr --budget 0.5 --check my-texts --max-loss-increase 5 --out models/gpt2-safe",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
     ].join("\n"),
   })
@@ -101,6 +109,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT);
   addConversionOptions(command);
   addCalibrationOptions(command);
+  addCheckOptions(command);
   addEngineOptions(addWeightType(command))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
@@ -117,13 +126,21 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  const interrupted = "interrupted; finished layers are kept: run the same command again to resume";
+  const kept = options.check === undefined ? "finished layers" : "finished layers and measurements";
+  const interrupted = `interrupted; ${kept} are kept: run the same command again to resume`;
   const show = (event: PipelineEvent) => {
-    if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
+    if (json) return;
+    if (event.kind === "inner" && event.of === "reorder" && event.event.kind === "reordered") {
+      print([`reordered by ${event.event.order}`, ...reorderedLines(event.event)].join("\n  "));
+    }
+    if (event.kind === "planned") print(printPlan(event.plan, { model: name, palette }));
   };
   const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
-  else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
+  else if (done.written)
+    print(
+      [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
+    );
   else if (isAllocatedLater(options)) {
     print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
@@ -134,7 +151,9 @@ const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
   allocate === "loss" || (init === "activation" && allocate === "global");
 
 /** The result of the verb; a dry run has the plan only. */
-type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
+type Done =
+  | { plan: ConversionPlan; written?: undefined }
+  | (Converted & { written: Written; outcome?: CheckOutcome; told?: string[] });
 
 /** Runs the stages fetch, load, plan, calibrate, convert, save and card. */
 async function* convertAndSave(
@@ -159,9 +178,9 @@ async function* convertAndSave(
     const data = settings && (yield* openCalibration(settings, { model, source, context }));
     const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes, sequential, damping } = options;
+    const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration, calibrationBytes, sequential, damping };
+    const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
     const finished = new FinishedLayers(
       `${resolve(options.out as string)}.layers`,
       identityOf(options, source, engine),
@@ -170,10 +189,17 @@ async function* convertAndSave(
     const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
+    let checked: ConversionCheck | undefined;
+    let outcome: CheckOutcome | undefined;
     try {
-      converted = yield* convertModel(model, { plan, ...how });
+      checked = yield* openConversionCheck(options, { model, source, engine, context });
+      if (checked) {
+        const limit = options.maxLossIncrease;
+        const result = yield* convertChecked(model, { ...checked, limit, convert: { plan, ...how } });
+        [converted, outcome] = [result, result.outcome];
+      } else converted = yield* convertModel(model, { plan, ...how });
     } finally {
-      notes = (await data?.close()) ?? [];
+      notes = [...((await data?.close()) ?? []), ...((await checked?.check.close()) ?? [])];
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
@@ -182,8 +208,10 @@ async function* convertAndSave(
     const written = await writtenOf(out, files, { model, converted, source, before, began });
     const { seconds } = written;
     const made = { model, converted, source, calibration, out, seconds, dataset: options.calibrate, seed };
-    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine) });
-    return { ...converted, written };
+    const rows = checked && outcome && { checked: checkedRows(checked, outcome) };
+    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine), ...rows });
+    await checked?.record.remove();
+    return { ...converted, written, ...(checked && outcome && { outcome, told: checkLines(checked, outcome) }) };
   } finally {
     model.dispose();
   }
@@ -298,12 +326,17 @@ function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings"
 }
 
 /** The document of --json. */
-function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
+function documentOf(
+  model: string,
+  { plan, ...done }: Done,
+  { seed, calibrate, whitening }: ConvertVerbOptions,
+): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows, damping, reordered } = done;
+  const { conversion, written, rows, damping, reordered, outcome } = done;
   const sequential = damping !== undefined && { sequential: true, damping };
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
-  return { model, plan, ...conversion, ...written, seed, ...calibration, ...(reordered && { reordered }) };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, whitening, ...sequential } };
+  const facts = { ...(reordered && { reordered }), ...(outcome && { check: outcome }) };
+  return { model, plan, ...conversion, ...written, seed, ...calibration, ...facts };
 }
 
 /**

@@ -133,8 +133,8 @@ function distributeRest(planned: PlannedLayer[], { structure, budget }: Pick<ToS
   }
 }
 
-/** The matrix (n_out, n_in) of a layer, or of one position of a convolution that is still whole. */
-function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D {
+/** The matrix (n_out, n_in) of a layer, or of one position of a convolution that is still whole; the caller disposes of it. */
+export function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D {
   if (!position || model.layers.has(name)) return denseWeight(model, name);
   return matrixOfPosition(model.parameter(`${position.of}.weight`) as unknown as Tensor4D, position.index);
 }

@@ -1,13 +1,15 @@
 // Executes a conversion plan layer by layer: fits the structure to the layer's matrix and replaces the layer. Biases
 // are not changed. The result is determined by the seed.
 
-import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { releaseMemory } from "../engine/ops/index.ts";
+import { SharedWhitening, type Whitening } from "../gblr/init/index.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
+import { dense } from "../structures/dense.ts";
 import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import {
@@ -19,7 +21,7 @@ import {
   type StartOptions,
 } from "../structures/structure.ts";
 import { Decompositions } from "./decompositions.ts";
-import type { FinishedLayer, FinishedLayers } from "./finished-layers.ts";
+import { type FinishedLayers, Keeper } from "./finished-layers.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 import { type SequentialProgress, targetOf } from "./sequential.ts";
 
@@ -37,6 +39,10 @@ export interface ConvertOptions {
    * Σ is read. Default none
    */
   corrections?: ReadonlyMap<string, Tensor2D>;
+  /** by layer name, see `StartOptions.importance`. Required where `INIT_DATA` says so */
+  importances?: ReadonlyMap<string, Tensor1D> | undefined;
+  /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
+  whitening?: Whitening | undefined;
   /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
   locations?: string;
   /** random seed of the search and of `uniform` locations. Default 0 */
@@ -102,24 +108,30 @@ export async function* convert(
     );
   }
   const done = new Map<string, ConvertedLayer>();
-  const finished = options.finished && new Kept(options.finished.with(settingsOf(plan, { ...options, init })));
-  for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
-    options.signal?.throwIfAborted();
-    takeApart(model, [layer]);
-    const restored = await restoredLayer(model, layer, finished);
-    if (restored) {
-      done.set(layer.name, restored);
-      yield { kind: "restored", layer: restored, index, of: plan.layers.length };
-      continue;
+  const finished = options.finished && new Keeper(options.finished.with(settingsOf(plan, { ...options, init })));
+  const whitening = new SharedWhitening(options.whitening ?? "cholesky");
+  try {
+    for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
+      options.signal?.throwIfAborted();
+      takeApart(model, [layer]);
+      const restored = await restoredLayer(model, layer, finished);
+      if (restored) {
+        done.set(layer.name, restored);
+        yield { kind: "restored", layer: restored, index, of: plan.layers.length };
+        continue;
+      }
+      yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
+      whitening.use(options.covariances?.get(layer.name));
+      const converted = yield* convertLayer(model, layer, { ...options, plan, init });
+      done.set(layer.name, converted);
+      await finished?.keep(model, converted);
+      // The dense weight's memory is of no use to the factors, whose sizes are others.
+      releaseMemory();
+      yield { kind: "replaced", layer: converted };
+      await eventLoopTurn();
     }
-    yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
-    const converted = yield* convertLayer(model, layer, { ...options, plan, init });
-    done.set(layer.name, converted);
-    await finished?.keep(model, converted);
-    // The dense weight's memory is of no use to the factors, whose sizes are others.
-    releaseMemory();
-    yield { kind: "replaced", layer: converted };
-    await eventLoopTurn();
+  } finally {
+    whitening.release();
   }
   const layers = plan.layers.map(({ name }) => done.get(name) as ConvertedLayer);
   yield {
@@ -133,41 +145,18 @@ export async function* convert(
 }
 
 /** What the result depends on besides weights and covariances. */
-function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps }: ConvertOptions): object {
+function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps, whitening }: ConvertOptions): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  return { asked: plan.asked, layers, init, locations, seed, searchSteps };
-}
-
-/** Finished layers, with the fingerprints of the dense weights that were looked for. */
-class Kept {
-  private readonly fingerprints = new Map<string, string>();
-  private readonly finished: FinishedLayers;
-
-  constructor(finished: FinishedLayers) {
-    this.finished = finished;
-  }
-
-  async find(model: Model, name: string): Promise<FinishedLayer | undefined> {
-    const weight = denseWeight(model, name);
-    const fingerprint = await this.finished.fingerprint(name, weight);
-    weight.dispose();
-    this.fingerprints.set(name, fingerprint);
-    return this.finished.read(name, fingerprint);
-  }
-
-  async keep(model: Model, layer: ConvertedLayer): Promise<void> {
-    const fingerprint = this.fingerprints.get(layer.name);
-    if (fingerprint !== undefined) await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
-  }
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps, whitening };
 }
 
 /** Puts a layer of an earlier process in place; undefined if there is none. */
 async function restoredLayer(
   model: Model,
   layer: PlannedLayer,
-  kept: Kept | undefined,
+  kept: Keeper | undefined,
 ): Promise<ConvertedLayer | undefined> {
-  if (!kept || isDense(layer.structure)) return undefined;
+  if (!kept) return undefined;
   const found = await kept.find(model, layer.name);
   if (!found) return undefined;
   replaceLayer(model, layer.name, structureNamed(layer.structure).forLayer(layer, model.masks), found.parameters);
@@ -206,7 +195,8 @@ async function* convertLayer(
   const seconds = () => (performance.now() - began) / 1000;
   const covariance = covariances?.get(layer.name);
   if (isDense(layer.structure)) {
-    return { ...layer, by: init, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
+    const error = await refitted(model, layer, corrections?.get(layer.name));
+    return { ...layer, by: init, error, ...(covariances && { outputError: 0 }), seconds: seconds() };
   }
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
@@ -218,7 +208,8 @@ async function* convertLayer(
   const decompositions = correction ? undefined : options.decompositions;
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
-    const start = { structure, layer, covariance, searchSteps, seed, signal };
+    const importance = options.importances?.get(layer.name);
+    const start = { structure, layer, covariance, importance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search compares its result with initialization `svd`; both use the same triples.
     if (init === "search") await known.singularValues(layer.name, target);
@@ -239,6 +230,17 @@ async function* convertLayer(
     target.dispose();
     weight.dispose();
   }
+}
+
+/** Replaces the weight of a layer that stays dense by its target. @returns ‖W − T‖ / ‖W‖ */
+async function refitted(model: Model, { name }: PlannedLayer, correction: Tensor2D | undefined): Promise<number> {
+  if (!correction) return 0;
+  const weight = denseWeight(model, name);
+  const target = targetOf(weight, correction);
+  const { error } = await layerErrors(weight, target);
+  weight.dispose();
+  replaceLayer(model, name, dense, { weight: target });
+  return error;
 }
 
 /** Initial parameters for one matrix, float32 (n_out, n_in). */

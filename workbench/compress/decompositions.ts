@@ -5,9 +5,8 @@
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
-import { outputTriples, type Triples } from "../gblr/init/index.ts";
-import { lossEnergies } from "./loss-spectrum.ts";
-import type { Sensitivity } from "./sensitivity.ts";
+import { outputTriples, SharedWhitening, type Triples, type Whitening } from "../gblr/init/index.ts";
+import { type Felt, lossEnergies } from "./loss-spectrum.ts";
 
 /** Most bytes of singular vectors that are kept. Those of all layers of GPT-2 medium take 1.6 GB. */
 const MOST_BYTES = 2e9;
@@ -24,11 +23,19 @@ export class Decompositions {
   private readonly spectra = new Map<string, Spectrum>();
   private readonly outputSpectra = new Map<string, ArrayLike<number>>();
   private readonly most: number;
+  private readonly whitening: SharedWhitening;
   private bytes = 0;
 
-  /** @param options.most bytes of singular vectors that are kept at most. Default 2 GB */
-  constructor({ most = MOST_BYTES }: { most?: number } = {}) {
+  /**
+   * @param options.most bytes of singular vectors that are kept at most. Default 2 GB
+   * @param options.whitening how covariances are factored. Default `cholesky`
+   */
+  constructor({
+    most = MOST_BYTES,
+    whitening = "cholesky",
+  }: { most?: number; whitening?: Whitening | undefined } = {}) {
     this.most = most;
+    this.whitening = new SharedWhitening(whitening);
   }
 
   /**
@@ -40,7 +47,7 @@ export class Decompositions {
     const known = this.spectra.get(name);
     if (known && known.covariance === covariance) return known.values;
     this.forget(name);
-    const triples: Triples = covariance ? await outputTriples(weight, covariance) : await svd(weight);
+    const triples: Triples = covariance ? await this.outputTriples(weight, covariance) : await svd(weight);
     const values = await triples.s.data();
     this.spectra.set(name, { values, covariance });
     this.keep(name, triples, covariance);
@@ -51,10 +58,10 @@ export class Decompositions {
   async lossEnergies(
     name: string,
     weight: Tensor2D,
-    { covariance, felt }: { covariance: Tensor2D; felt: Sensitivity },
-  ): Promise<Float64Array> {
+    { covariance, felt }: { covariance: Tensor2D; felt: Felt },
+  ): Promise<Float32Array> {
     this.forget(name);
-    const triples = await outputTriples(weight, covariance);
+    const triples = await this.outputTriples(weight, covariance);
     const energies = await lossEnergies(weight, { vectors: triples.u, covariance, felt });
     this.keep(name, triples, covariance);
     return energies;
@@ -73,7 +80,7 @@ export class Decompositions {
    * vectors. Operands are those of `singularValues`.
    */
   async addOutputSpectrum(name: string, weight: Tensor2D, covariance: Tensor2D): Promise<void> {
-    const triples = await outputTriples(weight, covariance);
+    const triples = await this.outputTriples(weight, covariance);
     this.outputSpectra.set(name, await triples.s.data());
     disposeOf(triples);
   }
@@ -98,7 +105,13 @@ export class Decompositions {
     this.kept.delete(name);
   }
 
+  private outputTriples(weight: Tensor2D, covariance: Tensor2D): Promise<Triples> {
+    this.whitening.use(covariance);
+    return outputTriples(weight, covariance);
+  }
+
   dispose(): void {
+    this.whitening.release();
     for (const name of [...this.kept.keys()]) this.forget(name);
   }
 }

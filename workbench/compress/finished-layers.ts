@@ -7,9 +7,12 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tensor, type Tensor2D, tensor } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/files/byte-source.ts";
+import { isDense } from "../../hub/model-folder/index.ts";
 import { openSafetensors, type TensorFile, type TensorSource, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
 import { EngineError } from "../engine/core/errors.ts";
+import { denseWeight } from "../models/index.ts";
+import type { Model } from "../models/model.ts";
 import type { StructureParameters } from "../structures/structure.ts";
 import type { ConvertedLayer } from "./convert.ts";
 
@@ -96,6 +99,39 @@ export class FinishedLayers {
 
   private pathOf(name: string): string {
     return join(this.folder, `${name}.safetensors`);
+  }
+}
+
+/** Reads finished layers and writes others, with the fingerprints of the weights before the conversion. */
+export class Keeper {
+  private readonly fingerprints = new Map<string, string>();
+  private readonly finished: FinishedLayers;
+
+  constructor(finished: FinishedLayers) {
+    this.finished = finished;
+  }
+
+  /** The finished layer, if there is one. @param model in which the layer is dense */
+  async find(model: Model, name: string): Promise<FinishedLayer | undefined> {
+    const weight = denseWeight(model, name);
+    const fingerprint = await this.finished.fingerprint(name, weight);
+    weight.dispose();
+    this.fingerprints.set(name, fingerprint);
+    return this.finished.read(name, fingerprint);
+  }
+
+  /** Writes a layer. @param model in which the layer has its new structure */
+  async keep(model: Model, layer: ConvertedLayer): Promise<void> {
+    const fingerprint = this.fingerprints.get(layer.name);
+    // Dense layers that have not changed cost nothing to convert again.
+    if (fingerprint === undefined || (isDense(layer.structure) && layer.error === 0)) return;
+    if (!isDense(layer.structure)) {
+      await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
+      return;
+    }
+    const weight = denseWeight(model, layer.name);
+    await this.finished.write(layer, { weight }, fingerprint);
+    weight.dispose();
   }
 }
 

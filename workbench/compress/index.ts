@@ -1,7 +1,8 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { CALIBRATED_INITS, INITS, type Init, OUTPUT_INITS } from "../structures/structure.ts";
+export { INIT_DATA, INITS, type Init, needsCalibration } from "../structures/structure.ts";
+export { plannedWeight } from "./allocate.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,
@@ -47,16 +48,13 @@ export {
   type OrderKind,
   type OrderScore,
   orderNamed,
-  permuteModel,
   type ReorderEvent,
   type ReorderedUnits,
-  type Reordering,
   type ReorderOptions,
   reorderModel,
   SYMMETRY_KINDS,
   type Symmetry,
   type SymmetryKind,
-  symmetriesOf,
   type Units,
 } from "./reorder/index.ts";
 export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";

@@ -6,7 +6,12 @@
 // because uᵢ are eigenvectors of W Σ Wᵀ.
 
 import { matMul, mul, sum, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import type { Sensitivity } from "./sensitivity.ts";
+
+/** G, float32 (n_out, n_out), and the rows of a layer for one term of the loss; see `Sensitivity`. */
+export interface Felt {
+  outputs: Tensor2D;
+  rows: number;
+}
 
 /**
  * The predicted increase of the loss, per term of the loss, without each singular triple.
@@ -17,12 +22,8 @@ import type { Sensitivity } from "./sensitivity.ts";
  */
 export async function lossEnergies(
   weight: Tensor2D,
-  {
-    vectors,
-    covariance,
-    felt,
-  }: { vectors: Tensor2D; covariance: Tensor2D; felt: Pick<Sensitivity, "outputs" | "rows"> },
-): Promise<Float64Array> {
+  { vectors, covariance, felt }: { vectors: Tensor2D; covariance: Tensor2D; felt: Felt },
+): Promise<Float32Array> {
   const energies = tidy(() => {
     const form = (rows: Tensor2D, matrix: Tensor2D) => sum(mul(matMul(rows, matrix), rows), 1);
     const inputs = matMul<Tensor2D>(vectors, weight, true);
@@ -32,5 +33,5 @@ export async function lossEnergies(
   const values = await energies.data();
   energies.dispose();
   // Rounding can make energies slightly negative.
-  return Float64Array.from(values, (value) => Math.max(0, 0.5 * felt.rows * value));
+  return Float32Array.from(values, (value) => Math.max(0, 0.5 * felt.rows * value));
 }

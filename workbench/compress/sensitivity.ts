@@ -48,8 +48,8 @@ import { RunningMean } from "./running-mean.ts";
 
 /** What the loss feels at one layer. The owner disposes of the tensors. */
 export interface Sensitivity {
-  /** G, float32 (n_out, n_out) */
-  outputs: Tensor2D;
+  /** G, float32 (n_out, n_out); undefined if it was not requested */
+  outputs: Tensor2D | undefined;
   /** number of rows of the layer for one term of the loss, such as a token or an image */
   rows: number;
   /** for each input of the layer, the sum over outputs of the mean of (∂L/∂W)², float32 (n_in) */
@@ -59,6 +59,8 @@ export interface Sensitivity {
 export interface SensitivityOptions {
   /** names of the layers */
   layers: readonly string[];
+  /** whether G is computed. Default true */
+  withOutputs?: boolean;
   /** seed of the labels of classifiers. Default 0 */
   seed?: number;
   signal?: AbortSignal | undefined;
@@ -79,10 +81,10 @@ export type SensitivityEvent =
 export async function* sensitivities(
   model: Model,
   inputs: AsyncIterable<Tensor>,
-  { layers, seed = 0, signal }: SensitivityOptions,
+  { layers, withOutputs = true, seed = 0, signal }: SensitivityOptions,
 ): AsyncGenerator<SensitivityEvent, void> {
   const uniform = seededUniform(seed);
-  const felt = new Map(layers.map((name) => [name, new Felt(model, name)]));
+  const felt = new Map(layers.map((name) => [name, new Felt(model, name, withOutputs)]));
   const tapped = new TappedModel(model, felt);
   let [count, terms] = [0, 0];
   let done = false;
@@ -101,7 +103,7 @@ export async function* sensitivities(
       yield { kind: "progress", inputs: count, rows: terms };
       await eventLoopTurn();
     }
-    const unseen = layers.find((name) => felt.get(name)?.outputs.rows === 0);
+    const unseen = layers.find((name) => felt.get(name)?.rows === 0);
     if (count === 0 || unseen !== undefined) {
       throw new EngineError(
         `calibration: ${unseen ?? "no layer"} received no gradient from ${count} inputs`,
@@ -154,14 +156,16 @@ async function labelLoss(model: Model, images: Tensor, uniform: () => number): P
 
 /** The sums of one layer. */
 class Felt {
-  readonly outputs: RunningMean;
+  /** number of rows so far */
+  rows = 0;
+  private readonly outputs: RunningMean | undefined;
   private importance: Variable | undefined;
   private inputs = 0;
   private readonly sizes: { nIn: number; nOut: number };
 
-  constructor(model: Model, name: string) {
+  constructor(model: Model, name: string, withOutputs: boolean) {
     this.sizes = model.layer(name);
-    this.outputs = new RunningMean(this.sizes.nOut);
+    if (withOutputs) this.outputs = new RunningMean(this.sizes.nOut);
   }
 
   /**
@@ -171,7 +175,8 @@ class Felt {
    */
   take(x: Tensor, dy: Tensor): void {
     tidy(() => {
-      this.outputs.take(dy);
+      this.outputs?.take(dy);
+      this.rows += dy.size / this.sizes.nOut;
       const [rows, gradients] = [reshape(x, [-1, this.sizes.nIn]), reshape(dy, [-1, this.sizes.nOut])];
       const here = sum(square(matMul(gradients as Tensor2D, rows as Tensor2D, true)), 0);
       this.inputs++;
@@ -182,13 +187,12 @@ class Felt {
 
   /** @param terms of the loss, over all inputs */
   result(terms: number): Sensitivity {
-    const { mean, rows } = this.outputs;
-    const [outputs, importance] = [mean, this.importance] as unknown as [Tensor2D, Tensor1D];
-    return { outputs, importance, rows: rows / terms };
+    const [outputs, importance] = [this.outputs?.mean, this.importance] as unknown as [Tensor2D | undefined, Tensor1D];
+    return { outputs, importance, rows: this.rows / terms };
   }
 
   dispose(): void {
-    this.outputs.dispose();
+    this.outputs?.dispose();
     this.importance?.dispose();
   }
 }

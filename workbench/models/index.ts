@@ -49,7 +49,6 @@ export {
   COMPANION_FILES,
   MORE_TEMPLATE_FILES,
   prepareFolder,
-  REORDER_FILE,
   type SaveEvent,
   writeModelFolder,
 } from "./folder/write-folder.ts";

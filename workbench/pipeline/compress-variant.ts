@@ -4,12 +4,15 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { CALIBRATED_INITS, type Conversion, FinishedLayers, OUTPUT_INITS } from "../compress/index.ts";
+import { REORDER_FILE } from "../../hub/model-folder/index.ts";
+import { type Conversion, FinishedLayers, INIT_DATA, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
+import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
+import type { CalibrationCache } from "./calibration/cache.ts";
+import { hashedCalibration } from "./calibration/hash.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
 import type { OpenData, Teacher } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
@@ -17,7 +20,6 @@ import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
-import { hashedCalibration } from "./results/calibration-hash.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
@@ -35,6 +37,8 @@ export interface Shared {
   teacher: Source | undefined;
   data: OpenData;
   table: RunTable;
+  /** results of calibrations of the base model */
+  cache: CalibrationCache;
 }
 
 /** Options of `compressVariant`. */
@@ -146,8 +150,8 @@ async function* conversion(
   finished: FinishedLayers,
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
-  const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
+  const { folder, variant, settings, context, data, cache } = options;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -155,17 +159,17 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const usesInputs = CALIBRATED_INITS.has(init) || OUTPUT_INITS.has(init);
-  const isCalibrated = usesInputs || allocation === "loss" || sequential;
+  const isCalibrated = needsCalibration(init) || INIT_DATA[init].isByOutputs || allocation === "loss" || sequential;
   const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
-  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
-  const { conversion, reordered } = yield* convertModel(model, asked);
+  const how = { allocation, init, seed, searchSteps, locations, signal: context.signal };
+  const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
+  const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
+  const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
-  return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
+  return { seconds, layers, facts: await conversionFacts(conversion, { seconds, calibration }) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {

@@ -9,15 +9,17 @@ import {
   convert,
   Decompositions,
   type FinishedLayers,
+  INIT_DATA,
   type Init,
-  OUTPUT_INITS,
 } from "../compress/index.ts";
+import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
+import type { CalibrationResults } from "./calibration/cache.ts";
+import { CALIBRATION_BYTES, GroupedCovariances } from "./calibration/grouped-covariances.ts";
+import { type LossGradients, lossGradients } from "./calibration/loss-gradients.ts";
+import { SequentialCovariances } from "./calibration/sequential-covariances.ts";
 import type { CalibrationData } from "./domains/domain.ts";
-import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
-import { lossEnergies } from "./loss-energies.ts";
 import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
-import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
@@ -54,8 +56,12 @@ export interface ConvertStageOptions {
   sequential?: boolean | undefined;
   /** sequential: share of the mean diagonal entry that is added to covariances. Default 1e-4 */
   damping?: number | undefined;
+  /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
+  whitening?: Whitening | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
+  /** keeps results of calibrations of the dense model for other conversions of it. Default: none are kept */
+  cache?: CalibrationResults | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
   signal: AbortSignal;
@@ -67,6 +73,8 @@ export interface Converted {
   conversion: Conversion;
   /** number of input rows of the calibration */
   rows?: number;
+  /** seconds that earlier processes took for layers that were put in place. Default 0 */
+  earlierSeconds?: number;
   /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
   damping?: number;
   /** the orders of units, if the model was reordered */
@@ -83,24 +91,30 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
+  const { isByOutputs, needsImportance } = INIT_DATA[init];
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (data !== undefined && OUTPUT_INITS.has(init) && allocation === "global");
+  const isLater = isByLoss || (data !== undefined && isByOutputs && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
-  const decompositions = new Decompositions(sequential ? { most: 0 } : {});
+  const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
-  const seen = data && new GroupedCovariances(model, { data, bytes, signal });
+  // A reordered model has inputs in another order.
+  const cache = options.reorder ? undefined : options.cache;
+  const seen = data && new GroupedCovariances(model, { data, bytes, cache, signal });
   let sequence: SequentialCovariances | undefined;
+  let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
+    if (data && seen && (isByLoss || needsImportance)) {
+      const gradients = { data, decompositions, withEnergies: isByLoss, cache, seed, signal };
+      felt = yield* lossGradients(model, seen, gradients);
+    }
     if (isLater && seen) {
-      const request = isByLoss
-        ? { energies: yield* lossEnergies(model, seen, { data, decompositions, seed, signal }) }
-        : yield* outputSpectra(seen, decompositions);
+      const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
       plan = await options.plan({ allocation, decompositions, ...request });
       yield { kind: "planned", plan };
     }
@@ -112,6 +126,8 @@ export async function* convertModel(
       decompositions,
       signal,
       finished,
+      whitening,
+      importances: felt?.importances,
       ...(locations !== undefined && { locations }),
     };
     if (data && sequential) {
@@ -128,20 +144,30 @@ export async function* convertModel(
       order,
       ...(sequence && { corrections: sequence.corrections }),
     };
+    let earlierSeconds = 0;
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
+      if (event.kind === "restored") earlierSeconds += event.layer.seconds;
       if (event.kind === "layer" && source) yield* source.provide(event.name);
-      if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer.name);
+      if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
       const used = sequence && { damping: sequence.damping };
-      return { plan, conversion, ...(source && { rows: source.rows }), ...used, ...(reordered && { reordered }) };
+      return {
+        plan,
+        conversion,
+        ...(source && { rows: source.rows }),
+        ...used,
+        ...(earlierSeconds > 0 && { earlierSeconds }),
+        ...(reordered && { reordered }),
+      };
     }
     throw new Error("the conversion ended early");
   } finally {
     decompositions.dispose();
     seen?.dispose();
     sequence?.dispose();
+    for (const importance of felt?.importances.values() ?? []) importance.dispose();
   }
 }
 

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
-import { loraParameters } from "../train/index.ts";
+import { expectLora } from "../train/index.ts";
+import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
@@ -93,13 +94,15 @@ async function* stages<Settings extends ExperimentSettings>(
     if (settings.fresh || !(await isRun(folder))) {
       await expectPlans(yield* base.model(), variants, settings);
       const lora = loraOf(settings);
-      if (lora) loraParameters(yield* base.model(), lora);
+      if (lora) expectLora(yield* base.model(), lora);
     }
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
-    const shared = { settings, context, base, teacher, data, table };
+    const { name, revision } = source;
+    const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
+    const shared = { settings, context, base, teacher, data, table, cache };
     yield* measureBase(shared);
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
@@ -120,6 +123,7 @@ async function* stages<Settings extends ExperimentSettings>(
       dataset: sources.data,
       contextLength: domain.contextOf?.(settings),
     };
+    await cache.remove();
     yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();

@@ -4,16 +4,18 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import { REORDER_FILE } from "../../hub/model-folder/index.ts";
 import { countOf, formatCount } from "../../hub/text/numbers.ts";
 import {
   type InputPowers,
   inputPowers,
   orderNamed,
   type ReorderedUnits,
+  type ReorderOptions,
   reorderModel,
   type SymmetryKind,
 } from "../compress/index.ts";
-import { type Model, REORDER_FILE } from "../models/index.ts";
+import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
@@ -36,6 +38,8 @@ export interface ReorderRequest {
   order: string;
   /** kinds of units. Default: all that the architecture has */
   kinds?: readonly SymmetryKind[] | undefined;
+  /** the score by which `search` compares orders. Default: the error of plain grids */
+  scoreOf?: ReorderOptions["scoreOf"];
 }
 
 /** A reordering that was made. */
@@ -57,11 +61,11 @@ interface ReorderStageOptions {
  */
 export async function* reorder(
   model: Model,
-  { order, kinds }: ReorderRequest,
+  { order, kinds, scoreOf }: ReorderRequest,
   { data, signal }: ReorderStageOptions,
 ): AsyncGenerator<PipelineEvent, Reordered> {
   const powers = data && orderNamed(order).needsPowers ? yield* measured(model, data, signal) : undefined;
-  const events = reorderModel(model, { order, kinds, ...(powers && { powers }), signal });
+  const events = reorderModel(model, { order, kinds, ...(powers && { powers }), ...(scoreOf && { scoreOf }), signal });
   return yield* lastEvent(events, "reordered", (event) => ({ kind: "inner", of: "reorder", event }));
 }
 

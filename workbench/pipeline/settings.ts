@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS, ORDERS, SYMMETRY_KINDS } from "../compress/index.ts";
+import { WHITENINGS } from "../gblr/init/index.ts";
 import { WEIGHT_TYPES } from "../models/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structures } from "../structures/registry.ts";
@@ -109,6 +110,7 @@ export const experimentShape = (items: string) => ({
     damping: amount(
       "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
     ).optional(),
+    whitening: z.enum(WHITENINGS).default("cholesky").meta({ description: "how covariances are factored" }),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
     calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
       .default(128)

@@ -18,7 +18,6 @@ import { STORED_BLOCK_SPARSE } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { refittedToOutputs } from "./activation-start.ts";
 import { cut, filled } from "./block-factors.ts";
 import {
   type BlockSparseParameters,
@@ -30,6 +29,7 @@ import {
 } from "./block-sparse-pattern.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { defineStructure } from "./define.ts";
+import { refittedToOutputs } from "./fit/activation-start.ts";
 import { parametersNamed, type StructureParameters } from "./structure.ts";
 
 interface BlockSparseOptions {

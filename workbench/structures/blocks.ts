@@ -9,7 +9,6 @@ import {
   type StoredStructure,
 } from "../../hub/model-folder/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { refittedToOutputs } from "./activation-start.ts";
 import {
   blockCost,
   blockMatrix,
@@ -20,6 +19,7 @@ import {
   type RowOrder,
 } from "./block-factors.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
+import { refittedToOutputs } from "./fit/activation-start.ts";
 import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
 /** Options of Monarch, block low rank and BTT. */

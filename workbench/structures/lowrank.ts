@@ -21,8 +21,8 @@ import { activationAwareSvd, firstTriples, type Triples } from "../gblr/init/ind
 import { affordableRank, allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
+import { asvd, fwsvd } from "./fit/weighted-svd.ts";
 import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
-import { asvd, fwsvd } from "./weighted-svd.ts";
 
 /** left (n_out, rank) times right (rank, n_in). */
 export type LowRankParameters = { left: Tensor2D; right: Tensor2D };

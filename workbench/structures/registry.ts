@@ -2,6 +2,7 @@
 
 import { registerStoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, expectName } from "../engine/core/errors.ts";
+import { blast } from "./blast.ts";
 import { blockSparse } from "./block-sparse.ts";
 import { blockLowRank, btt, monarch } from "./blocks.ts";
 import { dense } from "./dense.ts";
@@ -9,14 +10,26 @@ import { gblr } from "./gblr.ts";
 import { lowrank } from "./lowrank.ts";
 import { packed } from "./packed.ts";
 import { pifa } from "./pifa.ts";
+import { semiStructured, unstructured } from "./pruned.ts";
 import type { Structure, StructureKind } from "./structure.ts";
 import { tuckerKind } from "./tucker.ts";
 
 const registry = new Map<string, StructureKind>(
-  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
-    structure.name,
-    kindOf(structure),
-  ]),
+  [
+    gblr,
+    lowrank,
+    pifa,
+    btt,
+    monarch,
+    blockLowRank,
+    blast,
+    blockSparse,
+    unstructured,
+    semiStructured,
+    tuckerKind,
+    dense,
+    packed,
+  ].map((structure) => [structure.name, kindOf(structure)]),
 );
 
 /** The kind of a structure. A structure without `forLayer` is the same for all layers. */

@@ -34,16 +34,36 @@ export interface LayerToHold extends MatrixSize {
 
 /**
  * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
- * calibration. `search` is the block search of GBLR, for the output error if there is a covariance. `asvd` and `fwsvd` are published decompositions with a
+ * calibration, and `search` is the budgeted block search of GBLR. `asvd` and `fwsvd` are published decompositions with a
  * weight for each input, and `wanda` is a published rule of pruning.
  */
 export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
-/** Initializations that minimize the output error where the covariance of a layer's inputs is known. */
-export const OUTPUT_INITS: ReadonlySet<Init> = new Set(["activation", "search"]);
-/** Initializations that cannot be computed without the covariance of a layer's inputs. */
-export const CALIBRATED_INITS: ReadonlySet<Init> = new Set(["activation", "asvd", "wanda"]);
+
+/** What an initialization computes from calibration data. */
+export interface InitData {
+  /** whether it cannot be computed without the covariance of a layer's inputs */
+  needsCovariance?: boolean;
+  /** whether it needs `importance`, which is computed from gradients */
+  needsImportance?: boolean;
+  /** whether it minimizes the output error if the covariance is known */
+  isByOutputs?: boolean;
+}
+
+/** What each initialization computes from calibration data. */
+export const INIT_DATA: Readonly<Record<Init, InitData>> = {
+  svd: {},
+  search: { isByOutputs: true },
+  activation: { needsCovariance: true, isByOutputs: true },
+  asvd: { needsCovariance: true },
+  fwsvd: { needsImportance: true },
+  wanda: { needsCovariance: true },
+};
+
+/** Whether an initialization cannot be computed without calibration data. */
+export const needsCalibration = (init: Init): boolean =>
+  Boolean(INIT_DATA[init].needsCovariance || INIT_DATA[init].needsImportance);
 
 /** What an initialization is given. */
 export interface StartOptions {
@@ -51,10 +71,10 @@ export interface StartOptions {
   structure: Structure;
   /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of the layer's inputs; required by `CALIBRATED_INITS` */
+  /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_DATA` says so */
   covariance?: Tensor2D | undefined;
   /**
-   * (n_in), float32, at least 0, required by `fwsvd`: for each input, the sum over outputs of the mean of (∂L/∂W)² over
+   * (n_in), float32, at least 0, required where `INIT_DATA` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
    * calibration batches, where L is the loss. A common factor does not matter
    */
   importance?: Tensor1D | undefined;
@@ -66,9 +86,9 @@ export interface StartOptions {
   seed?: number;
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
   triples?: Triples | undefined;
-  /** optimizer steps of a `search` by entries */
+  /** optimizer steps of `search` */
   searchSteps: number;
-  /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
+  /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
   /** stops an initialization between two of its events */
   signal?: AbortSignal | undefined;
@@ -140,6 +160,8 @@ export interface StructureKind {
    * files contain the trainable form beside the packed one. Default false
    */
   readonly hasWidths?: boolean;
+  /** whether entries of parameters that are 0 stay 0 in training, as in pruned matrices. Default false */
+  readonly keepsZeros?: boolean;
   /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 
@@ -201,6 +223,11 @@ export interface Structure<Options extends object = object> extends Omit<Structu
    * @param scale the diagonal of D, (n_in)
    */
   scaleInputs?(parameters: StructureParameters, scale: Tensor1D): StructureParameters;
+  /**
+   * The same matrix, by parameters for which the curvatures of the error are about equal, so that a refit needs fewer
+   * steps. Default: the parameters themselves
+   */
+  balanced?(parameters: StructureParameters): StructureParameters;
   /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**

@@ -5,7 +5,7 @@ export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./ev
 export { fit } from "./fit.ts";
 export { type ImageTaskOptions, imageTask } from "./image-task.ts";
 export { type LanguageTaskOptions, languageTask } from "./language-task.ts";
-export { type LoraOptions, loraParameters } from "./lora.ts";
+export { expectLora, type LoraOptions } from "./lora.ts";
 export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 export type {
   CheckpointOptions,

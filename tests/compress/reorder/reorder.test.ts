@@ -4,20 +4,20 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { languageHidden } from "../../../workbench/architectures/parts/language-model.ts";
+import { symmetriesOf } from "../../../workbench/architectures/symmetry.ts";
 import {
   calibrate,
   type InputPowers,
   inputPowers,
   ORDERS,
   orderNamed,
-  permuteModel,
   type ReorderedUnits,
   type ReorderOptions,
   reorderModel,
   type Symmetry,
-  symmetriesOf,
 } from "../../../workbench/compress/index.ts";
 import { gridScore } from "../../../workbench/compress/reorder/grid-score.ts";
+import { permuteModel } from "../../../workbench/compress/reorder/permute.ts";
 import { unitsOf } from "../../../workbench/compress/reorder/units.ts";
 import { createModel, denseWeight, gpt2, type Model } from "../../../workbench/models/index.ts";
 import { bigram } from "../../architectures/example.ts";

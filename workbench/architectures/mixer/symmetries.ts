@@ -1,10 +1,13 @@
-// The free permutations of MLP-Mixer: the hidden units of both kinds of MLPs, and the channels. The order of patches is
-// that of the image.
+// The free permutations of MLP-Mixer: the hidden units of both kinds of MLPs, and the channels of the residual stream. The
+// order of patches is that of the image: the embedding takes patches row by row, and its parameters do not name them.
 
 import { hiddenUnits, type Places, type Symmetry } from "../symmetry.ts";
 import type { MixerConfig } from "./config.ts";
 
-/** Hidden units, and the residual stream. The MLPs across patches treat all its channels alike. */
+/**
+ * Hidden units, and the residual stream. The MLPs across patches are applied to each channel in the same way, so that
+ * they do not take part in its order.
+ */
 export function mixerSymmetries({ blocks, width, tokenWidth, channelWidth }: MixerConfig, places: Places): Symmetry[] {
   const names = Array.from({ length: blocks }, (_, i) => `blocks.${i}`);
   const streams = names.flatMap((block) => [

@@ -45,6 +45,11 @@ export function bisection({ values, size }: Affinities, least: number): Int32Arr
   return within(Int32Array.from({ length: size }, (_, i) => i));
 }
 
+/** Some of the units in the order of their own Fiedler vector. */
+export function seriationWithin(affinities: Affinities, units: Int32Array): Int32Array {
+  return seriation(part(affinities, units)).map((place) => units[place] as number);
+}
+
 /** A cut leaves at least this share of the units on each side. */
 const LEAST_SIDE = 3 / 8;
 
@@ -75,7 +80,7 @@ function sumOf(values: ArrayLike<number>, from: number, count: number): number {
 /** The affinities among some of the units. */
 function part({ values, size }: Affinities, units: Int32Array): Affinities {
   const count = units.length;
-  const own = new Float64Array(count * count);
+  const own = new Float32Array(count * count);
   for (let i = 0; i < count; i++) {
     const row = (units[i] as number) * size;
     for (let j = 0; j < count; j++) own[i * count + j] = values[row + (units[j] as number)] as number;

@@ -3,11 +3,12 @@
 // smaller, so that the result is never worse by the score than the units as they are.
 
 import type { OrderScore } from "./orders.ts";
+import { seriationWithin } from "./spectral.ts";
 import type { Units } from "./units.ts";
 
 /** Segments among which units are swapped. */
 export const SEGMENTS = 8;
-/** Share of a segment that is swapped at once, at first. It is halved where a swap does not help. */
+/** Share of a segment that is swapped at once, at first; a quarter of it where that does not help. */
 const FIRST_SHARE = 1 / 8;
 /** Attempts for each pair of segments. */
 const ATTEMPTS = 2;
@@ -40,7 +41,11 @@ export async function searchOrder(units: Units, { candidates, score }: SwapOptio
       }
     }
   }
-  return best;
+  // Swapped units take the places of others. Within its segment, each is put among those that it is like.
+  const { affinity: values, size } = units;
+  const sorted = bounds.map(([from, to]) => seriationWithin({ values, size }, best.subarray(from, to)));
+  const smooth = Int32Array.from(sorted.flatMap((segment) => [...segment]));
+  return (await score(smooth)) <= least ? smooth : best;
 }
 
 type Segment = readonly [from: number, to: number];

@@ -3,8 +3,6 @@
 
 import {
   add,
-  div,
-  eye,
   gather,
   matMul,
   mean,
@@ -13,7 +11,6 @@ import {
   rsqrt,
   sqrt,
   square,
-  sub,
   sum,
   type Tensor,
   type Tensor1D,
@@ -65,34 +62,36 @@ const AFFINITY_WEIGHTS = { out: 1, in: 0.5 };
 export async function unitsOf(model: Model, symmetry: Symmetry, powers: InputPowers): Promise<Units> {
   const { size } = symmetry;
   const members = layersAt(symmetry);
-  const readers = members.filter(({ of }) => of.side === "in");
-  const { affinity, energy } = tidy(() => {
-    // What units contribute is what layers make of them. If no layer reads them, it is what they are made of.
-    const contributing = readers.length > 0 ? readers : members;
-    return {
-      affinity: total(
-        members.map((member) => ({
-          values: alikeness(weightsOf(model, member, { size }), { ...member, size }),
-          weight: AFFINITY_WEIGHTS[member.of.side],
-        })),
-      ),
-      energy: total(
-        contributing.map((member) => ({
-          values: energies(weightsOf(model, member, { size, powers }), { ...member, size }),
-          weight: 1,
-        })),
-      ),
-    };
-  });
-  const [alike, strong] = (await Promise.all([affinity.data(), energy.data()])) as [Float32Array, Float32Array];
-  affinity.dispose();
-  energy.dispose();
-  return { size, affinity: alike, energy: strong };
+  const affinity = new Float32Array(size * size);
+  const energy = new Float32Array(size);
+  // What units contribute is what layers make of them. If no layer reads them, it is what they are made of.
+  const hasReaders = members.some(({ of }) => of.side === "in");
+  for (const member of members) {
+    const { side } = member.of;
+    const alike = await valuesOf(() => alikeness(weightsOf(model, member, { size }), { ...member, size }));
+    for (let i = 0; i < size; i++) alike[i * (size + 1)] = 0;
+    addShares(affinity, alike, AFFINITY_WEIGHTS[side]);
+    if (hasReaders && side === "out") continue;
+    const strong = await valuesOf(() => energies(weightsOf(model, member, { size, powers }), { ...member, size }));
+    addShares(energy, strong, 1);
+  }
+  return { size, affinity, energy };
 }
 
-/** The sum of tensors, each divided by the sum of its entries and multiplied by its weight. */
-const total = (all: { values: Tensor; weight: number }[]): Tensor =>
-  all.map(({ values, weight }) => mul(values, div(weight, add(sum(values), 1e-30)))).reduce((a, b) => add(a, b));
+/** The values of a tensor, of which no memory stays in use on the engine. */
+async function valuesOf(compute: () => Tensor): Promise<Float32Array> {
+  const tensor = tidy(compute);
+  const values = (await tensor.data()) as Float32Array;
+  tensor.dispose();
+  return values.slice();
+}
+
+/** Adds values, scaled so that their sum is `weight`. */
+function addShares(sums: Float32Array, values: Float32Array, weight: number): void {
+  const all = values.reduce((sum, value) => sum + value, 0);
+  if (all === 0) return;
+  for (const [i, value] of values.entries()) sums[i] = (sums[i] as number) + (weight * value) / all;
+}
 
 /**
  * The weights of the units, (repeats, size · each, all weights at one index).
@@ -124,14 +123,15 @@ interface Grouping {
 
 /** Squared cosines of units, (size, size). For units of several indices those of all pairs are added up. */
 function alikeness(weights: Tensor3D, { size, each }: Grouping): Tensor2D {
-  const squares = square(matMul(weights, weights, false, true));
-  const pairs = sum(sum(reshape(squares, [-1, size, each, size, each]), 4), 2);
-  const all = sum(pairs, 0) as Tensor2D;
+  const all = tidy(() => {
+    const squares = square(matMul(weights, weights, false, true));
+    return sum(each === 1 ? squares : sum(sum(reshape(squares, [-1, size, each, size, each]), 4), 2), 0) as Tensor2D;
+  });
   const diagonal = Int32Array.from({ length: size }, (_, i) => i * (size + 1));
   const own = gather(reshape(all, [size * size]), tensor1d(diagonal, "int32")) as Tensor1D;
   // A unit of zeros is like no other.
   const scale = rsqrt(add(own, 1e-30));
-  return mul(mul(mul(all, reshape(scale, [size, 1])), scale), sub(1, eye(size))) as Tensor2D;
+  return mul(all, mul(reshape(scale, [size, 1]), scale)) as Tensor2D;
 }
 
 /** The energy of units, (size). */

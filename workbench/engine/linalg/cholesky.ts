@@ -2,7 +2,7 @@
 // engine. They use the backend's kernel if it has one (torch), and otherwise compute on the host. Both compute in
 // float64 and round once. Neither has a gradient.
 
-import { getBackend, getKernel, type Tensor, type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
+import { getBackend, getKernel, type Tensor, type Tensor2D, tensor, tensor2d } from "@tensorflow/tfjs-core";
 import { CholeskyDecomposition, Matrix } from "ml-matrix";
 import { CHOLESKY, CHOLESKY_SOLVE } from "../ops/kernels.ts";
 import { runKernel } from "../ops/op.ts";
@@ -25,55 +25,59 @@ export async function cholesky(matrix: Tensor2D, { damping = 0 }: DampingOptions
   if (getKernel(CHOLESKY, getBackend())) {
     return foundOf(runKernel(CHOLESKY, { x: matrix }, { damping }) as [Tensor2D, Tensor]);
   }
-  const factor = await hostFactor(matrix, damping);
-  return factor && tensor2d(float32Of(factor.lowerTriangularMatrix), [n, n]);
+  const factor = hostFactor(await matrix.data(), n, damping);
+  return factor && tensor2d(factor.lowerTriangularMatrix.to1DArray(), [n, n]);
 }
 
 /**
- * The solution X of ((A + Aᵀ) / 2 + damping · I) X = B.
- * @param matrix A, float32 (n, n)
- * @param right B, float32 (n, m)
- * @returns X, float32 (n, m); undefined if the sum is not positive definite
+ * The solution X of ((A + Aᵀ) / 2 + damping · I) X = B for each matrix of a stack.
+ * @param matrix A, float32 (…, n, n)
+ * @param right B, float32 (…, n, m), with the same leading axes
+ * @returns X, float32 (…, n, m); undefined if one of the sums is not positive definite
  * @throws ShapeError when shapes do not fit, or the damping is negative
  */
-export async function solvePositive(
-  matrix: Tensor2D,
-  right: Tensor2D,
+export async function solvePositive<T extends Tensor>(
+  matrix: Tensor,
+  right: T,
   { damping = 0 }: DampingOptions = {},
-): Promise<Tensor2D | undefined> {
+): Promise<T | undefined> {
   const n = expectSystem("solvePositive", matrix, damping);
-  expectOperand("solvePositive", { right }, { dtype: "float32", shape: [n, "m"] });
+  expectOperand("solvePositive", { right }, { dtype: "float32", shape: [...matrix.shape.slice(0, -1), "m"] });
   if (getKernel(CHOLESKY_SOLVE, getBackend())) {
-    return foundOf(runKernel(CHOLESKY_SOLVE, { x: matrix, right }, { damping }) as [Tensor2D, Tensor]);
+    return foundOf(runKernel(CHOLESKY_SOLVE, { x: matrix, right }, { damping }) as [T, Tensor]);
   }
-  const factor = await hostFactor(matrix, damping);
-  if (!factor) return undefined;
-  const [, columns] = right.shape;
-  const values = await right.data();
-  const solution = factor.solve(hostMatrix(values, [n, columns]));
-  return tensor2d(float32Of(solution), [n, columns]);
+  const columns = right.shape.at(-1) as number;
+  const [matrices, rights] = [await matrix.data(), await right.data()];
+  const solutions = new Float32Array(rights.length);
+  for (let at = 0; at * n * columns < solutions.length; at++) {
+    const factor = hostFactor(matrices.slice(at * n * n, (at + 1) * n * n), n, damping);
+    if (!factor) return undefined;
+    const own = rights.slice(at * n * columns, (at + 1) * n * columns);
+    solutions.set(factor.solve(hostMatrix(own, [n, columns])).to1DArray(), at * n * columns);
+  }
+  return tensor(solutions, right.shape) as T;
 }
 
-function expectSystem(op: string, matrix: Tensor2D, damping: number): number {
-  const n = matrix.shape[0];
-  expectOperand(op, { matrix }, { dtype: "float32", shape: ["n", n] });
+function expectSystem(op: string, matrix: Tensor, damping: number): number {
+  const n = matrix.shape.at(-1) as number;
+  expectOperand(op, { matrix }, { dtype: "float32", shape: ["...", n, n] });
   expectSetting(op, { damping }, "a number from 0", damping >= 0 && Number.isFinite(damping));
   return n;
 }
 
-/** The result of a kernel; undefined, and disposed of, if the matrix was not positive definite. */
-async function foundOf([found, failed]: [Tensor2D, Tensor]): Promise<Tensor2D | undefined> {
-  const [code = 0] = await failed.data();
+/** The result of a kernel; undefined, and disposed of, if a matrix was not positive definite. */
+async function foundOf<T extends Tensor>([found, failed]: [T, Tensor]): Promise<T | undefined> {
+  const codes = await failed.data();
   failed.dispose();
-  if (code === 0) return found;
+  if (codes.every((code) => code === 0)) return found;
   found.dispose();
   return undefined;
 }
 
-async function hostFactor(matrix: Tensor2D, damping: number): Promise<CholeskyDecomposition | undefined> {
-  const whole = hostMatrix(await matrix.data(), matrix.shape);
+function hostFactor(values: ArrayLike<number>, n: number, damping: number): CholeskyDecomposition | undefined {
+  const whole = hostMatrix(values, [n, n]);
   const symmetric = whole.clone().add(whole.transpose()).mul(0.5);
-  for (let i = 0; i < symmetric.rows; i++) symmetric.set(i, i, symmetric.get(i, i) + damping);
+  for (let i = 0; i < n; i++) symmetric.set(i, i, symmetric.get(i, i) + damping);
   const factor = new CholeskyDecomposition(symmetric);
   return factor.isPositiveDefinite() ? factor : undefined;
 }
@@ -85,5 +89,3 @@ function hostMatrix(values: ArrayLike<number>, [rows, columns]: [number, number]
   }
   return matrix;
 }
-
-const float32Of = (matrix: Matrix): Float32Array => Float32Array.from(matrix.to1DArray());

@@ -155,7 +155,10 @@ export const CHOLESKY = "Cholesky";
 export type CholeskyInputs = { x: TensorInfo };
 export type CholeskyAttributes = { damping: number };
 
-/** x (n, n), right (n, m) → (x + damping · I)⁻¹ right (n, m), by Cholesky in float64, and a scalar as of `CHOLESKY` */
+/**
+ * x (…, n, n), right (…, n, m) → (x + damping · I)⁻¹ right (…, n, m), by Cholesky in float64, and for each matrix a number
+ * as of `CHOLESKY`
+ */
 export const CHOLESKY_SOLVE = "CholeskySolve";
 export type CholeskySolveInputs = { x: TensorInfo; right: TensorInfo };
 

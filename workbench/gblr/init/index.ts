@@ -5,3 +5,4 @@ export { blocksWithin, spendBudget } from "./blocks-within.ts";
 export { firstTriples, type Triples } from "./decompositions.ts";
 export { locationsByRule, widthsByRule, widthValues, withGradients } from "./rules.ts";
 export { activationAwareSvd, outputTriples, type SvdFactors, svdFactors } from "./svd.ts";
+export { SharedWhitening, WHITENINGS, type Whitening } from "./whitening.ts";

@@ -4,14 +4,10 @@
 
 import {
   add,
-  clipByValue,
-  div,
   divNoNan,
   matMul,
-  max,
   mul,
   norm,
-  randomUniform,
   relu,
   reshape,
   slice,
@@ -25,6 +21,7 @@ import {
 import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import { firstTriples, type Triples } from "./decompositions.ts";
+import { largestEigenvalue, whiteningOf } from "./whitening.ts";
 
 /** Options of `svdFactors`. */
 export interface SvdFactorsOptions {
@@ -142,7 +139,7 @@ export async function outputTriples(
 ): Promise<{ u: Tensor2D; s: Tensor1D }> {
   const [nOut, nIn] = weight.shape;
   if (nIn > MOST_INPUTS && nOut < nIn) return outputTriplesByGram(weight, covariance, { blocks, ridge });
-  const root = await rootOf(covariance, ridge);
+  const root = await whiteningOf(covariance, ridge);
   const seen = matMul(weight, root) as Tensor2D;
   const { u, s, v } = await svd(seen, { rank: blocks });
   for (const tensor of [root, seen, v]) tensor.dispose();
@@ -173,38 +170,4 @@ async function outputTriplesByGram(
   }));
   for (const tensor of [gram, values, vectors]) tensor.dispose();
   return found;
-}
-
-const POWER_STEPS = 40;
-
-/** The largest eigenvalue of a covariance by power iteration, within some percent, which suffices for the ridge. */
-async function largestEigenvalue(covariance: Tensor2D): Promise<number> {
-  const value = tidy(() => {
-    let vector = randomUniform([covariance.shape[0], 1], 0.5, 1, "float32", 1) as Tensor2D;
-    for (let step = 0; step < POWER_STEPS; step++) {
-      const next = matMul<Tensor2D>(covariance, vector);
-      vector = divNoNan(next, norm(next));
-    }
-    return norm(matMul(covariance, vector));
-  });
-  const [found = 0] = await value.data();
-  value.dispose();
-  return found;
-}
-
-/** Σ^½, symmetric, of the covariance with its largest eigenvalue scaled to 1 and the ridge added. */
-async function rootOf(covariance: Tensor2D, ridge: number): Promise<Tensor2D> {
-  const { values, vectors } = await symmetricEigen(covariance);
-  const first = max(values);
-  const [largest = 0] = await first.data();
-  const root = tidy(() => {
-    // Rounding can make eigenvalues slightly negative in directions without variance.
-    const scaled = largest > 0 ? clipByValue(div(values, largest), 0, 1) : mul(values, 0);
-    const kept = sqrt(add(scaled, largest > 0 ? ridge : 1));
-    return matMul(mul(vectors, kept) as Tensor2D, vectors, false, true) as Tensor2D;
-  });
-  for (const tensor of [values, vectors, first]) {
-    tensor.dispose();
-  }
-  return root;
 }

@@ -11,6 +11,7 @@ import {
   CONFIG_FILE,
   finishReplacing,
   ModelError,
+  REORDER_FILE,
   replaceFiles,
   TRAINABLE_FILE,
 } from "../../../hub/model-folder/index.ts";
@@ -50,9 +51,6 @@ export interface FolderContent {
   /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
-
-/** The orders of units of a model that was reordered, see pipeline/reorder.ts. */
-export const REORDER_FILE = "reorder.json";
 
 /** Files of a base model beside weights and config.json, as patterns of hub/access/file-patterns.ts. */
 export const COMPANION_FILES = [
@@ -110,6 +108,8 @@ export async function* writeModelFolder(
     const files = staged.map(({ path }) => basename(path));
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
+    // A model that is saved into its own folder keeps the orders that are there.
+    if (base !== folder && !files.includes(REORDER_FILE)) removed.push(REORDER_FILE);
     await replaceFiles(folder, { staged, removed });
     await copyMoreTemplates(base, folder);
     // The new files do not use these, so the order of removal does not matter.

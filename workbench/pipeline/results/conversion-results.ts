@@ -7,12 +7,12 @@ import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { Model } from "../../models/index.ts";
 import { RUN_FILES, type RunFacts } from "../../report/index.ts";
 import { finishedResults, writeResultsFile } from "../../report/results-file.ts";
+import type { HashedCalibration } from "../calibration/hash.ts";
 import type { Converted } from "../convert.ts";
 import type { Source } from "../fetch.ts";
 import { costFacts, memoryFacts, sizeOnDisk } from "../measure.ts";
 import type { Origin } from "../stage.ts";
 import { variantOf } from "../variants.ts";
-import type { HashedCalibration } from "./calibration-hash.ts";
 import { conversionFacts } from "./row-facts.ts";
 import { modelFacts } from "./source-facts.ts";
 
@@ -76,7 +76,7 @@ const titleOf = ({ converted: { plan, conversion } }: ConvertedFolder): string =
 async function rowOf(folder: ConvertedFolder): Promise<ComparisonRow> {
   const { model, converted, out, options, seed, seconds, calibration, dataset, checked } = folder;
   const { plan, conversion } = converted;
-  const { calibration: seen, ...facts } = conversionFacts(conversion, { seconds, calibration });
+  const { calibration: seen, ...facts } = await conversionFacts(conversion, { seconds, calibration });
   return {
     name: titleOf(folder),
     structure: plan.structure,

@@ -4,10 +4,10 @@
 import type { Conversion } from "../../compress/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { structureNamed } from "../../structures/registry.ts";
+import type { HashedCalibration } from "../calibration/hash.ts";
 import { type ExperimentSettings, experimentShape, type SettingMeta } from "../settings.ts";
 import { askedCost } from "../train.ts";
 import type { Variant } from "../variants.ts";
-import type { HashedCalibration } from "./calibration-hash.ts";
 
 /** Settings of the compression that are not options of the method, or that the row has by another name. */
 const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "allocate", "init", "layers"];
@@ -42,14 +42,14 @@ export function methodFacts(
 export type ConversionFacts = Pick<ComparisonRow, "layerErrors" | "calibration" | "stageSeconds">;
 
 /** Errors of the converted layers, the data of the calibration, and the seconds of the conversion. */
-export function conversionFacts(
+export async function conversionFacts(
   { layers }: Pick<Conversion, "layers">,
   { seconds, calibration }: { seconds: number; calibration?: HashedCalibration | undefined },
-): ConversionFacts {
+): Promise<ConversionFacts> {
   const converted = layers.filter(({ structure }) => !structureNamed(structure).isDense);
   const weights = meanOf(converted.map(({ error }) => error));
   const outputs = meanOf(converted.flatMap(({ outputError }) => (outputError === undefined ? [] : [outputError])));
-  const seen = calibration?.facts();
+  const seen = await calibration?.facts();
   return {
     ...(weights !== undefined && { layerErrors: { weights, ...(outputs !== undefined && { outputs }) } }),
     ...(seen && { calibration: seen }),

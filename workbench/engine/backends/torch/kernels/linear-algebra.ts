@@ -112,11 +112,11 @@ function fullSvd(x: Handle, rank: number): [Handle, Handle, Handle] {
   return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), turn(narrow(vTransposed, 0, 0, rank))];
 }
 
-/** The lower factor of the symmetric part of x + damping · I in float64, and whether it failed. */
+/** The lower factor of the symmetric part of x (…, n, n) + damping · I in float64, and for each matrix whether it failed. */
 function lowerOf(x: TensorInfo, damping: number): [lower: Handle, failed: Handle] {
   const exact = cast(x, "float64");
-  const symmetric = scale(add(exact, turn(exact), 1), 0.5);
-  const entries = diagonal(symmetric, 0, 0, 1);
+  const symmetric = scale(add(exact, transpose(exact, -2, -1), 1), 0.5);
+  const entries = diagonal(symmetric, 0, -2, -1);
   copyInto(entries, addNumber(entries, damping, 1), false);
   return choleskyOf(symmetric, false, false) as [Handle, Handle];
 }

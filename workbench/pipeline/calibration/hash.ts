@@ -8,13 +8,13 @@ import type { CalibrationData } from "../domains/domain.ts";
 
 type CalibrationFacts = NonNullable<ComparisonRow["calibration"]>;
 
-/** Calibration data whose inputs are hashed when they are read for the first time. */
+/** Calibration data that knows its hash. */
 export interface HashedCalibration extends CalibrationData {
-  /** what was read; undefined as long as the inputs have not been read to their end */
-  facts(): CalibrationFacts | undefined;
+  /** number and hash of the inputs, which are read unless a pass has read them to their end */
+  facts(): Promise<CalibrationFacts>;
 }
 
-/** The same calibration data, hashed during the first pass over it that reaches the end. */
+/** The same calibration data, hashed during the first pass over it that reaches the end, or when the hash is needed. */
 export function hashedCalibration(data: CalibrationData): HashedCalibration {
   let facts: CalibrationFacts | undefined;
   async function* hashedInputs(): AsyncGenerator<Tensor, void> {
@@ -28,11 +28,15 @@ export function hashedCalibration(data: CalibrationData): HashedCalibration {
     }
     facts = { samples, sha256: hash.digest("hex") };
   }
+  const known = () => facts;
   return {
     forward: (model, input) => data.forward(model, input),
     total: data.total,
     unit: data.unit,
-    inputs: () => (facts === undefined ? hashedInputs() : data.inputs()),
-    facts: () => facts,
+    inputs: () => (known() === undefined ? hashedInputs() : data.inputs()),
+    facts: async () => {
+      if (known() === undefined) for await (const input of hashedInputs()) input.dispose();
+      return known() as CalibrationFacts;
+    },
   };
 }

@@ -23,7 +23,7 @@ import {
   transpose,
   where,
 } from "@tensorflow/tfjs-core";
-import type { Structure, StructureParameters } from "./structure.ts";
+import type { Structure, StructureParameters } from "../structure.ts";
 
 /** Scales below this share of the largest are raised to it, so that they can be divided by. */
 const LEAST_SCALE = 1e-4;
@@ -44,10 +44,13 @@ export function damped(covariance: Tensor2D, ridge = 1e-6): Tensor2D {
   });
 }
 
-/** Square roots of the diagonal of a covariance, (n_in), none of them 0. */
-export function deviations(covariance: Tensor2D): Tensor1D {
-  return tidy(() => positive(sqrt(relu(sum(mul(covariance, eye(covariance.shape[0])), 1)))));
+/** Root mean squares of the inputs, (n_in): square roots of the diagonal of Σ. */
+export function magnitudes(covariance: Tensor2D): Tensor1D {
+  return tidy(() => sqrt(relu(sum(mul(covariance, eye(covariance.shape[0])), 1))));
 }
+
+/** The same as a scale: none of them is 0, and all are 1 if Σ is zero. */
+export const deviations = (covariance: Tensor2D): Tensor1D => tidy(() => positive(magnitudes(covariance)));
 
 /** A scale whose smallest values are raised so that they can be divided by; all ones if it is zero. */
 export function positive(scale: Tensor1D): Tensor1D {

@@ -3,16 +3,16 @@
 // baselines that `activation`, which uses all of Σ, is compared with.
 
 import { sqrt, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/core/errors.ts";
-import { expectOperand } from "../engine/ops/operands.ts";
-import { deviations, fromScaled, positive } from "./input-scale.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import { expectOperand } from "../../engine/ops/operands.ts";
 import {
   expectCovariance,
   type SearchProgress,
   type StartedLayer,
   type StartOptions,
   type StructureParameters,
-} from "./structure.ts";
+} from "../structure.ts";
+import { fromScaled, magnitudes, positive } from "./input-scale.ts";
 
 /**
  * ASVD (Yuan et al. 2023, arXiv 2312.05821): D is the magnitude of each input to the power α = 0.5. The authors use the
@@ -21,7 +21,7 @@ import {
  */
 export async function* asvd(weight: Tensor2D, options: StartOptions): AsyncGenerator<SearchProgress, StartedLayer> {
   const covariance = expectCovariance(options.layer, options.covariance, "asvd");
-  const scale = tidy(() => positive(sqrt(deviations(covariance))));
+  const scale = tidy(() => positive(sqrt(magnitudes(covariance))));
   return { parameters: await weighted(weight, scale, options), by: "asvd" };
 }
 

@@ -2,11 +2,13 @@
 // are calibrated from the last layer to the first. The inputs of a layer do not depend on later layers, so the later
 // groups may be converted already: the covariances are those of the dense model, whatever the groups are.
 
-import type { Covariances, Decompositions, PlannedLayer } from "../compress/index.ts";
-import { denseWeight, type Model } from "../models/index.ts";
+import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { type Covariances, type Decompositions, type PlannedLayer, takeApart } from "../../compress/index.ts";
+import { denseWeight, type Model } from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import type { PipelineEvent } from "../stage.ts";
+import type { CalibrationResults } from "./cache.ts";
 import { type Calibration, calibrateLayers } from "./calibrate.ts";
-import type { CalibrationData } from "./domains/domain.ts";
-import type { PipelineEvent } from "./stage.ts";
 
 /** Most bytes of covariances that are in memory at a time. */
 export const CALIBRATION_BYTES = 4e9;
@@ -17,6 +19,8 @@ export interface GroupedOptions {
   data: CalibrationData;
   /** most bytes of covariances at a time; a single layer may need more */
   bytes: number;
+  /** results of earlier calibrations of the same model with the same data. Default: none */
+  cache?: CalibrationResults | undefined;
   signal: AbortSignal;
 }
 
@@ -74,10 +78,19 @@ export class GroupedCovariances {
     const group = this.groups.find((layers) => layers.some((layer) => layer.name === name));
     if (!group) return;
     this.dispose();
-    const { data, signal } = this.options;
+    const { data, cache, signal } = this.options;
+    const names = group.map((layer) => layer.name);
+    const known = await cache?.read("covariances", names);
+    if (known) {
+      takeApart(this.model, group);
+      for (const [layer, covariance] of known.tensors) this.current.set(layer, covariance as Tensor2D);
+      this.rows = known.rows;
+      return;
+    }
     const { covariances, rows }: Calibration = yield* calibrateLayers(this.model, group, { data, signal });
     for (const [layer, covariance] of covariances) this.current.set(layer, covariance);
     this.rows = rows;
+    await cache?.write("covariances", { tensors: covariances, rows });
   }
 
   /** Computes what a global allocation by output errors needs: all covariances, or the singular values of all layers. */

@@ -22,12 +22,12 @@ import {
   tidy,
   valueAndGrads,
 } from "@tensorflow/tfjs-core";
-import { differentiable } from "../engine/ops/op.ts";
-import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { differentiable } from "../../engine/ops/op.ts";
+import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+import { layerErrors } from "../layer-errors.ts";
+import { eventLoopTurn, type SearchProgress, type Structure, type StructureParameters } from "../structure.ts";
 import { damped, deviations } from "./input-scale.ts";
-import { layerErrors } from "./layer-errors.ts";
 import { type Evaluation, minimize } from "./lbfgs.ts";
-import { eventLoopTurn, type SearchProgress, type Structure, type StructureParameters } from "./structure.ts";
 
 /** Options of `refit`. */
 export interface RefitOptions {
@@ -141,7 +141,10 @@ class Problem {
     this.names = parameterNames.filter((name) => parameters[name]?.size && !kept.has(name));
     const scale = structure.scaleInputs && deviations(whole);
     this.scale = scale;
-    this.parameters = tidy(() => copies({ ...parameters, ...(scale && structure.scaleInputs?.(parameters, scale)) }));
+    this.parameters = tidy(() => {
+      const scaled = { ...parameters, ...(scale && structure.scaleInputs?.(parameters, scale)) };
+      return copies(structure.balanced?.(scaled) ?? scaled);
+    });
     this.target = scale ? mul(target, scale) : clone(target);
     this.metric = tidy(() => {
       const seen = scale ? div<Tensor2D>(whole, outerProduct(scale, scale)) : whole;

@@ -2,7 +2,7 @@
 // Experiments calibrate on their training data (domains/). For `gblr convert`, the data set is opened here.
 
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
-import { countOf } from "../../hub/text/numbers.ts";
+import { countOf } from "../../../hub/text/numbers.ts";
 import {
   type CalibrateEvent,
   type Covariances,
@@ -10,8 +10,8 @@ import {
   type PlannedLayer,
   takeApart,
   windowInputs,
-} from "../compress/index.ts";
-import { clippedNotice, imageLoader } from "../data/images/index.ts";
+} from "../../compress/index.ts";
+import { clippedNotice, imageLoader } from "../../data/images/index.ts";
 import {
   classifierLogits,
   imageSettings,
@@ -21,13 +21,13 @@ import {
   languageSizes,
   type Model,
   usualContext,
-} from "../models/index.ts";
-import type { CalibrationData } from "./domains/domain.ts";
-import { imageInputs, openedImages } from "./domains/image-sets.ts";
-import { evaluationOptions } from "./domains/image-settings.ts";
-import { openTexts } from "./domains/texts.ts";
-import { fetchDataset, type Source } from "./fetch.ts";
-import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "./stage.ts";
+} from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import { imageInputs, openedImages } from "../domains/image-sets.ts";
+import { evaluationOptions } from "../domains/image-settings.ts";
+import { openTexts } from "../domains/texts.ts";
+import { fetchDataset, type Source } from "../fetch.ts";
+import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
 
 /** The result of a calibration. */
 export interface Calibration {

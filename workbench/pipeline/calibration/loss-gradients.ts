@@ -1,0 +1,100 @@
+// Computes what needs gradients of the loss on a part of the calibration data: the energies of all layers for an allocation
+// by the loss, and the importances of inputs. Layers are taken group by group, so that not all matrices are in memory.
+
+import { type Tensor, type Tensor1D, tensor1d } from "@tensorflow/tfjs-core";
+import { type Decompositions, type SensitivityEvent, sensitivities } from "../../compress/index.ts";
+import { denseWeight, type Model } from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import { lastEvent, type PipelineEvent } from "../stage.ts";
+import type { CalibrationResults } from "./cache.ts";
+import type { GroupedCovariances } from "./grouped-covariances.ts";
+
+/** Share of the calibration data on which gradients are computed: they take several times as long as a forward pass. */
+const SHARE = 0.25;
+
+export interface LossGradientOptions {
+  data: CalibrationData;
+  decompositions: Decompositions;
+  /** whether energies are computed, which needs covariances */
+  withEnergies: boolean;
+  /** results of earlier calibrations of the same model with the same data. Default: none */
+  cache?: CalibrationResults | undefined;
+  /** seed of the labels of classifiers */
+  seed: number;
+  signal: AbortSignal;
+}
+
+/** What gradients say about layers, by name. */
+export interface LossGradients {
+  /** see `PlanOptions.energies`; empty if they were not requested */
+  energies: Map<string, Float32Array>;
+  /** see `StartOptions.importance`. The caller disposes of them */
+  importances: Map<string, Tensor1D>;
+}
+
+/** Computes energies and importances. @param covariances divided into groups of layers */
+export async function* lossGradients(
+  model: Model,
+  covariances: GroupedCovariances,
+  { data, decompositions, withEnergies, cache, seed, signal }: LossGradientOptions,
+): AsyncGenerator<PipelineEvent, LossGradients> {
+  const all = covariances.groupsBackwards.flatMap((group) => group.map(({ name }) => name));
+  const known = cache && (await knownGradients(cache, { layers: all, withEnergies }));
+  if (known) return known;
+  const total = Math.ceil(data.total * SHARE);
+  const { unit } = data;
+  const told = (event: SensitivityEvent) => ({ kind: "inner", of: "gradients", total, unit, event }) as const;
+  const found: LossGradients = { energies: new Map(), importances: new Map() };
+  for (const group of covariances.groupsBackwards) {
+    const layers = group.map(({ name }) => name);
+    if (withEnergies) for (const name of layers.slice(0, 1)) yield* covariances.provide(name);
+    const how = { layers, withOutputs: withEnergies, seed, signal };
+    const work = sensitivities(model, firstOf(data.inputs(), total), how);
+    const { sensitivities: felt } = yield* lastEvent(work, "felt", told);
+    for (const [name, { outputs, importance, rows }] of felt) {
+      found.importances.set(name, importance);
+      const covariance = covariances.current.get(name);
+      if (!outputs || !covariance) continue;
+      const weight = denseWeight(model, name);
+      const energies = await decompositions.lossEnergies(name, weight, { covariance, felt: { outputs, rows } });
+      found.energies.set(name, energies);
+      for (const tensor of [weight, outputs]) tensor.dispose();
+    }
+  }
+  await cache?.write("importances", { tensors: found.importances, rows: 0 });
+  if (withEnergies && cache) {
+    const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
+    await cache.write("energies", { tensors, rows: 0 });
+    for (const values of tensors.values()) values.dispose();
+  }
+  return found;
+}
+
+/** Results of an earlier process or variant; undefined unless there is one for every layer. */
+async function knownGradients(
+  cache: CalibrationResults,
+  { layers, withEnergies }: { layers: readonly string[]; withEnergies: boolean },
+): Promise<LossGradients | undefined> {
+  const energies = new Map<string, Float32Array>();
+  if (withEnergies) {
+    const read = await cache.read("energies", layers);
+    if (!read) return undefined;
+    for (const [name, values] of read.tensors) energies.set(name, (await values.data()) as Float32Array);
+    for (const values of read.tensors.values()) values.dispose();
+  }
+  const importances = await cache.read("importances", layers);
+  return importances && { energies, importances: importances.tensors as LossGradients["importances"] };
+}
+
+/** The first inputs, until they are `most` sequences or images. */
+async function* firstOf(inputs: AsyncIterable<Tensor>, most: number): AsyncGenerator<Tensor> {
+  let count = 0;
+  for await (const input of inputs) {
+    if (count >= most) {
+      input.dispose();
+      return;
+    }
+    count += input.shape[0] ?? 1;
+    yield input;
+  }
+}

@@ -154,7 +154,6 @@ const CASES = [
   [26, 16, 0.4],
   [16, 24, 0.5],
   [16, 26, 0.7],
-  [32, 32, 0.25],
 ] as const;
 
 forEachEngine("searchTiles", (_, { name: engine }) => {
@@ -172,7 +171,13 @@ forEachEngine("searchTiles", (_, { name: engine }) => {
     },
   );
 
-  test.each(CASES.slice(0, 6))(
+  test("is within 8 % of the best ranks also where a tile is shared by four groups, for (32, 32) and budget 0.25", async () => {
+    for (const weight of [random(81, 32, 32), random(83, 32, 32)]) {
+      expect(await ratioToBest(weight, neighbors(32), 0.25)).toBeLessThan(1.08);
+    }
+  });
+
+  test.each(CASES)(
     "is not far from the best ranks where inputs are nearly dependent, for (%i, %i) and budget %d",
     async (m, n, budget) => {
       // The descent is slow there, and a matrix this small has few ranks to choose from.

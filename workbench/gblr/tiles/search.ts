@@ -107,7 +107,7 @@ export async function* searchTiles(
     if (!(scale > 0)) return;
     const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
     const layouts = layoutsOf(sides);
-    const steps = layouts.length * trial + rounds + LAST_ROUNDS + 1;
+    const steps = layouts.length * trial + rounds + LAST_ROUNDS;
     let step = 0;
     const ranked: Ranked[] = [];
     for (const layout of layouts) {
@@ -248,6 +248,7 @@ class LayoutSearch {
    * @returns the error after each round
    */
   async *finish(): AsyncGenerator<number, void> {
+    if (this.fit.layout.tiles.length === 1) return;
     let before = Number.POSITIVE_INFINITY;
     for (let round = 0; round < LAST_ROUNDS; round++) {
       await this.settle();

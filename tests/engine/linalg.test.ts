@@ -296,8 +296,12 @@ forEachEngine("linalg", () => {
 
   test("solveTriangular refuses operands that do not fit, by name", async () => {
     const [l, b] = [tf.ones<tf.Rank.R2>([3, 3]), tf.ones<tf.Rank.R2>([4, 2])];
-    expect(await refusal(solveTriangular(l, b))).toBe("solveTriangular: right must be float32 (3, m), got float32 (4, 2)");
-    expect(await refusal(solveTriangular(b, b))).toBe("solveTriangular: lower must be float32 (n, 4), got float32 (4, 2)");
+    expect(await refusal(solveTriangular(l, b))).toBe(
+      "solveTriangular: right must be float32 (3, m), got float32 (4, 2)",
+    );
+    expect(await refusal(solveTriangular(b, b))).toBe(
+      "solveTriangular: lower must be float32 (n, 4), got float32 (4, 2)",
+    );
     tf.dispose([l, b]);
   });
 

@@ -77,15 +77,18 @@ const SHAPES = [
 ] as const;
 
 forEachEngine("init search by outputs", (engine) => {
-  test.each(Object.keys(WEIGHTS))("is never worse than the best low rank of the same cost, for weights %s", async (kind) => {
-    const place = Object.keys(WEIGHTS).indexOf(kind);
-    for (const [i, name] of Object.keys(COVARIANCES).entries()) {
-      // Without torch's decompositions a case takes a third of a second: a quarter of them is tried.
-      if (engine().name !== "torch" && (i + place) % 4 !== 0) continue;
-      const [m, n] = SHAPES[i % SHAPES.length] as [number, number];
-      await expectNoWorse(weight(kind, m, n), covariance(name, n), 0.45);
-    }
-  });
+  test.each(Object.keys(WEIGHTS))(
+    "is never worse than the best low rank of the same cost, for weights %s",
+    async (kind) => {
+      const place = Object.keys(WEIGHTS).indexOf(kind);
+      for (const [i, name] of Object.keys(COVARIANCES).entries()) {
+        // Without torch's decompositions a case takes a third of a second: a quarter of them is tried.
+        if (engine().name !== "torch" && (i + place) % 4 !== 0) continue;
+        const [m, n] = SHAPES[i % SHAPES.length] as [number, number];
+        await expectNoWorse(weight(kind, m, n), covariance(name, n), 0.45);
+      }
+    },
+  );
 
   test("finds blocks for ordinary weights, with less error and no more cost than low rank, and reports progress", async () => {
     const { by, error, theirs, progress, cost } = await expectNoWorse(

@@ -160,13 +160,16 @@ forEachEngine("searchTiles", (_, { name: engine }) => {
   // The search is the same on all engines, and the comparison takes most of the time.
   if (engine !== "torch") return;
 
-  test.each(CASES)("is within 5 %% of the best ranks of all layouts, for (%i, %i) and budget %d", async (m, n, budget) => {
-    for (const sigma of [covariance("the identity", n), neighbors(n)]) {
-      for (const weight of [random(81, m, n), grouped(82, m, n), random(83, m, n)]) {
-        expect(await ratioToBest(weight, sigma, budget)).toBeLessThan(1.05);
+  test.each(CASES)(
+    "is within 5 %% of the best ranks of all layouts, for (%i, %i) and budget %d",
+    async (m, n, budget) => {
+      for (const sigma of [covariance("the identity", n), neighbors(n)]) {
+        for (const weight of [random(81, m, n), grouped(82, m, n), random(83, m, n)]) {
+          expect(await ratioToBest(weight, sigma, budget)).toBeLessThan(1.05);
+        }
       }
-    }
-  });
+    },
+  );
 
   test("is within 8 % of the best ranks also where a tile is shared by four groups, for (32, 32) and budget 0.25", async () => {
     for (const weight of [random(81, 32, 32), random(83, 32, 32)]) {

@@ -17,7 +17,10 @@ export interface Found {
 }
 
 /** The matrix of these parameters, none of whose windows may pass an edge. */
-export async function blocksIn(parameters: object, { rows, columns }: Pick<Values, "rows" | "columns">): Promise<Found> {
+export async function blocksIn(
+  parameters: object,
+  { rows, columns }: Pick<Values, "rows" | "columns">,
+): Promise<Found> {
   const read = async (name: string) => (parameters as Record<string, tf.Tensor>)[name]?.data() as Promise<Float32Array>;
   const [v, u] = [await read("lr_weight1"), await read("lr_weight2")];
   const [widths, locations] = [await read("widths"), await read("locations")];
@@ -68,7 +71,9 @@ export async function searched(weight: Values, sigma: Values, options: TileSearc
 
 /** The metric in which errors are measured: Σ^½, or the identity where nothing is known of the inputs. */
 export const seenRoot = (sigma: Values): Values =>
-  rootOf(normOf(sigma) === 0 ? (COVARIANCES["the identity"] as (_: number, n: number) => Values)(0, sigma.rows) : sigma);
+  rootOf(
+    normOf(sigma) === 0 ? (COVARIANCES["the identity"] as (_: number, n: number) => Values)(0, sigma.rows) : sigma,
+  );
 
 /**
  * The relative output error of the best low rank with plain factors of at most `allowed` multiply-adds.

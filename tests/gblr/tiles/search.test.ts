@@ -118,7 +118,11 @@ forEachEngine("searchTiles", (engine) => {
 
   test("finds a matrix exactly where its rank is affordable", async () => {
     for (const kind of ["of rank one", "of rank three", "of equal rows", "with one entry"]) {
-      const found = await expectPromises(weight(kind, 6, 24, 18), covariance("many mixed inputs", 7, 18), 24 * 18 * 0.5);
+      const found = await expectPromises(
+        weight(kind, 6, 24, 18),
+        covariance("many mixed inputs", 7, 18),
+        24 * 18 * 0.5,
+      );
       expect(found?.error ?? 0).toBeLessThan(5e-6);
     }
   });

@@ -6,7 +6,7 @@
 // fewer, than their layout says. It runs on the host in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
-import { LEAST_WINDOW, type Layout, type Tile } from "./layout.ts";
+import { type Layout, LEAST_WINDOW, type Tile } from "./layout.ts";
 import { lengthOf, type Range } from "./metric.ts";
 
 /** The factors of a tile: A (a, p) and B (p, c). */

@@ -211,8 +211,8 @@ async function* convertLayer(
     const importance = options.importances?.get(layer.name);
     const start = { structure, layer, covariance, importance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
-    // A search compares its result with initialization `svd`; both use the same triples.
-    if (init === "search") await known.singularValues(layer.name, target);
+    // A search by entries compares its result with initialization `svd`; both use the same triples.
+    if (init === "search" && !covariance) await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
     const { parameters, by } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);

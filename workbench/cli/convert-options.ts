@@ -67,7 +67,12 @@ export function addConversionOptions(command: Command): void {
         SYMMETRY_KINDS,
       ),
     )
-    .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000);
+    .option(
+      "--search-steps <count>",
+      "optimizer steps per layer, for --init search without --calibrate",
+      countFrom(1),
+      1000,
+    );
 }
 
 const summaries = () => ORDERS.map(({ name, summary }) => `${name}, ${summary}`).join("; ");

@@ -9,6 +9,7 @@ import {
   type ConversionPlan,
   expectDense,
   FinishedLayers,
+  INIT_DATA,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -76,9 +77,10 @@ kernel, or with --convolutions per-kernel as one matrix for each position of
 the kernel. The structure tucker converts whole convolutions only; a 1×1
 convolution becomes lowrank.
 
-Initializations: svd minimizes the error of the matrix; search is the budgeted
-block search of GBLR; activation minimizes the error of the layer's output for
-inputs from the data set of --calibrate. asvd, fwsvd and wanda are published
+Initializations: svd minimizes the error of the matrix; activation minimizes
+the error of the layer's output for inputs from the data set of --calibrate;
+search is the block search of GBLR, for outputs with --calibrate and for the
+matrix without. asvd, fwsvd and wanda are published
 methods for lowrank and for pruned matrices, also calibrated.
 
 --reorder puts hidden units, heads and other units whose order is free in an
@@ -305,7 +307,7 @@ async function* saveConverted(
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results, RUN_FILES.conversion];
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });

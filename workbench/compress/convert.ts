@@ -66,6 +66,8 @@ export interface ConvertOptions {
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
+  /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
+  tiles?: StartedLayer["tiles"];
   /** wall-clock time */
   seconds: number;
 }
@@ -214,14 +216,15 @@ async function* convertLayer(
     // A search by entries compares its result with initialization `svd`; both use the same triples.
     if (init === "search" && !covariance) await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
-    const { parameters, by } = yield* startLayer(target, init, { ...start, ...rules, triples });
+    const { parameters, by, tiles } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);
     const { error } = await layerErrors(weight, approximation);
     const { outputError } = await layerErrors(target, approximation, covariance);
     approximation.dispose();
     const cost = await structure.cost(parameters);
     replaceLayer(model, layer.name, structure, parameters);
-    return { ...layer, cost, by, error, ...(outputError !== undefined && { outputError }), seconds: seconds() };
+    const errors = { error, ...(outputError !== undefined && { outputError }) };
+    return { ...layer, cost, by, ...errors, ...(tiles && { tiles }), seconds: seconds() };
   } catch (error) {
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;

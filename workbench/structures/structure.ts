@@ -11,6 +11,7 @@ import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import type { Triples } from "../gblr/init/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
+import type { TileSummary } from "../gblr/tiles/summary.ts";
 import type { MatrixSize } from "./budget.ts";
 
 /** Tensors by parameter name. */
@@ -112,6 +113,8 @@ export interface StartedLayer {
   parameters: StructureParameters;
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
+  /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
+  tiles?: readonly TileSummary[];
 }
 
 /**

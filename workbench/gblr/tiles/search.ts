@@ -27,6 +27,7 @@ import { type Block, blocksOf } from "./elimination.ts";
 import { TileFit } from "./fit.ts";
 import { dividedLayout, equalRanks, type Layout, LEAST_WINDOW, wholeLayout, wholeRank } from "./layout.ts";
 import { lengthOf, OutputMetric } from "./metric.ts";
+import { summariesOf, type TileSummary } from "./summary.ts";
 
 /** Options of `searchTiles`. */
 export interface TileSearchOptions {
@@ -41,7 +42,14 @@ export interface TileSearchOptions {
 /** Progress of a search, or its result, which the caller disposes of. */
 export type TileSearchEvent =
   | { type: "progress"; step: number; steps: number; error: number }
-  | { type: "found"; parameters: GblrParameters; error: number; cost: number; damping: number };
+  | {
+      type: "found";
+      parameters: GblrParameters;
+      error: number;
+      cost: number;
+      damping: number;
+      tiles: readonly TileSummary[];
+    };
 
 /** Most rounds with fixed ranks at the end. They end before where one lowers the error by less than `LEAST_GAIN`. */
 const LAST_ROUNDS = 20;
@@ -296,7 +304,7 @@ async function realized(fit: TileFit, { target, metric, scale, mostError }: Real
   parameters.lr_weight1.dispose();
   parameters.lr_weight2.dispose();
   const cost = blocks.reduce((total, { rows, columns }) => total + lengthOf(rows) + lengthOf(columns), 0);
-  return { parameters: scaled, error, cost };
+  return { parameters: scaled, error, cost, tiles: await summariesOf(fit) };
 }
 
 async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {

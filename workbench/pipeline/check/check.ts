@@ -193,8 +193,9 @@ function withPutBack(
 
 /** The conversion without the layers that were put back: they have their dense cost and no error. */
 function conversionWith(conversion: Conversion, model: Model, putBack: ReadonlySet<string>): Conversion {
-  const layers = conversion.layers.map((layer): ConvertedLayer => {
-    if (!putBack.has(layer.name)) return layer;
+  const layers = conversion.layers.map((converted): ConvertedLayer => {
+    if (!putBack.has(converted.name)) return converted;
+    const { tiles: _, ...layer } = converted;
     const errors = { error: 0, ...(layer.outputError !== undefined && { outputError: 0 }) };
     return { ...layer, ...errors, structure: dense.name, cost: layer.dense };
   });

@@ -4,8 +4,9 @@
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { type Compared, compareResults } from "../report/compare/compare.ts";
+import { compareLayers, layerChart, layerTable } from "../report/compare/layers.ts";
 import { ABSCISSAS, type AbscissaName } from "../report/compare/metrics.ts";
-import { markdownTable } from "../report/compare/table.ts";
+import { type CompareTable, markdownTable } from "../report/compare/table.ts";
 import { chartToFiles } from "../report/index.ts";
 import { resultsJsonSchema } from "../report/results.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
@@ -16,6 +17,7 @@ interface CompareFlags {
   metric?: string[];
   x: AbscissaName;
   stage?: "before" | "after";
+  layers?: boolean;
   plot?: string;
   markdown?: boolean;
   force?: boolean;
@@ -36,6 +38,10 @@ engines that differ between rows.
 
 Results of different models, data or metrics are refused, because their
 numbers say nothing about the methods.
+
+With --layers, the arguments are the run folders of variants, such as
+compare/lowrank-activation of a run. The output error of each layer is
+compared with that in the first folder, by kind of layer.
 `.trim();
 
 export function addCompare(program: Command): void {
@@ -46,6 +52,7 @@ export function addCompare(program: Command): void {
       "gblr compare runs/gblr runs/lowrank --plot figures/perplexity",
       "gblr compare runs/sweep-vit-s-cifar10 --metric top1 --metric loss --x flops",
       "gblr compare a.json b.json --markdown > table.md",
+      "gblr compare runs/gpt2/compare/lowrank-activation runs/gpt2 --layers",
     ].join("\n"),
   })
     .summary(SUMMARY)
@@ -63,6 +70,7 @@ export function addCompare(program: Command): void {
         "after",
       ]),
     )
+    .option("--layers", "compare output errors layer by layer with those in the first folder")
     .option("--plot <path>", "write the plot to this path as .svg, .png and .json (Vega-Lite)")
     .option("--markdown", "print the table in Markdown")
     .option("--force", "compare results of different models, data or metrics too")
@@ -79,6 +87,7 @@ async function compare(paths: string[], flags: CompareFlags): Promise<void> {
   const { metric: metrics, x, stage, plot, markdown = false, force, json = false } = flags;
   if (paths.length === 0) throw new UsageError("no results are given; give results.json or folders of runs");
   if (markdown && json) throw new UsageError("--markdown and --json contradict each other; choose one");
+  if (flags.layers) return void print(await layersText(paths, flags));
   const compared = await compareResults(paths, { metrics, x, stage, force });
   const files = plot === undefined ? [] : await plotted(compared, plot);
   if (json) print(JSON.stringify(documentOf(compared, files), null, 2));
@@ -86,9 +95,25 @@ async function compare(paths: string[], flags: CompareFlags): Promise<void> {
   else print(terminalText(compared, files, paletteFor(process.stdout, process.env)));
 }
 
+/** What `--layers` prints. */
+async function layersText(paths: readonly string[], { plot, markdown, json }: CompareFlags): Promise<string> {
+  const [reference, ...others] = paths as [string, ...string[]];
+  if (others.length === 0) throw new UsageError("--layers compares with the first folder; give two folders or more");
+  const compared = await compareLayers(others.map((folder) => ({ reference, folder })));
+  const files = plot === undefined ? [] : await chartToFiles(layerChart(compared), withoutEnding(plot));
+  if (json) return JSON.stringify({ reference: compared[0]?.reference, compared, files }, null, 2);
+  const found = layerTable(compared);
+  if (markdown) return markdownTable(found);
+  return [...tableLines(found, paletteFor(process.stdout, process.env)), ...files.map((file) => `  ${file}`)].join(
+    "\n",
+  );
+}
+
+const withoutEnding = (path: string): string => path.replace(/\.(svg|png|json)$/, "");
+
 async function plotted({ chart, metrics }: Compared, path: string): Promise<string[]> {
   if (!chart) throw new CommandFailed(`nothing to plot: no row has ${metrics[0]} and the quantity of --x`);
-  return chartToFiles(chart, path.replace(/\.(svg|png|json)$/, ""));
+  return chartToFiles(chart, withoutEnding(path));
 }
 
 function documentOf({ metrics, groups, differing, repeatedOver, notes }: Compared, files: readonly string[]): object {
@@ -101,7 +126,11 @@ function documentOf({ metrics, groups, differing, repeatedOver, notes }: Compare
 }
 
 function terminalText(compared: Compared, files: readonly string[], palette: Palette): string {
-  const { headings, rows, texts } = compared.table;
+  const shown = [...tableLines(compared.table, palette), "", ...below(compared, "  ")];
+  return [...shown, ...files.map((file) => `  ${file}`)].join("\n").trimEnd();
+}
+
+function tableLines({ headings, rows, texts }: CompareTable, palette: Palette): string[] {
   const align = (i: number) => (i < texts ? "left" : "right");
   const head = [0, 1].map((line) =>
     headings.map((heading, i): Cell => {
@@ -112,8 +141,7 @@ function terminalText(compared: Compared, files: readonly string[], palette: Pal
   );
   const body = rows.map((row) => row.map((text, i): Cell => ({ text, align: align(i) })));
   const used = head.filter((line) => line.some(({ text }) => text !== ""));
-  const lines = [...table([...used, ...body]), "", ...below(compared, "  "), ...files.map((file) => `  ${file}`)];
-  return lines.join("\n").trimEnd();
+  return table([...used, ...body]);
 }
 
 /** The lines below the table: what differs, over what is averaged, and notes. */

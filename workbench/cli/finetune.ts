@@ -48,7 +48,7 @@ async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
 /** Settings without a flag: those of the conversion and of models from scratch, and the model, which is an argument. */
 const WITHOUT = new Set<string>([
   ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
-  ...["init", "searchSteps", "calibrationSamples", "startCost", "fineTune"],
+  ...["init", "searchSteps", "calibrationSamples", "startCost", "fineTune", "keepModels", "calibrationContext"],
   ...SCRATCH_SETTINGS,
 ]);
 

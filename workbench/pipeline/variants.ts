@@ -1,14 +1,16 @@
 // Defines the variants that an experiment compares. A variant is a structure with an initialization, an allocation of
-// the budget and, optionally, a budget of its own. For example, one variant is written as `gblr:activation:global@0.6`
-// in flags, as `gblr-activation-global-0.6` in folder names, and as `GBLR, activation-aware, global, budget 60 %` in
-// tables.
+// the budget and, optionally, a budget and further settings of its own. For example, one variant is written as
+// `gblr:activation:global@0.6+sequential` in flags, as `gblr-activation-global-0.6-sequential` in folder names, and as
+// `GBLR, activation-aware, global, sequential, budget 60 %` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
+import { isSeed, keyParts, parseOptions, titleParts, type VariantSettings } from "./variant-settings.ts";
 
 /** One way to compress a model. */
 export interface Variant {
@@ -19,8 +21,12 @@ export interface Variant {
   allocation: Allocation;
   /** cost of the converted layers relative to dense. Default: that of the settings */
   budget?: number;
-  /** name in folder names */
+  /** further settings of its own. Default: those of the settings */
+  options?: VariantSettings;
+  /** name in folder names, and the identity of its rows */
   key: string;
+  /** the title without the parts that tell it from other variants of an experiment, see `withTitles` */
+  method: string;
   /** name in tables */
   title: string;
   /** whether layers are converted; if not, the model is trained as it is */
@@ -33,7 +39,8 @@ export interface Variant {
  */
 export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
-  return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
+  const { title } = stored;
+  return { structure: name, init: "svd", allocation: "uniform", key: name, method: title, title, converts: false };
 }
 
 const STARTS: Record<Variant["init"], string> = {
@@ -56,13 +63,14 @@ export interface VariantNames {
 
 /**
  * The settings of an experiment as they apply to a variant.
- * @returns the same settings, or for a variant with a budget of its own, settings with that budget
+ * @returns the same settings, or for a variant with a budget or options of its own, settings with these
  */
 export function settingsOf<Settings extends { budget?: number | undefined; flops?: number | undefined }>(
-  { budget }: Variant,
+  { budget, options }: Variant,
   settings: Settings,
 ): Settings {
-  return budget === undefined ? settings : { ...settings, budget, flops: undefined };
+  if (budget === undefined && options === undefined) return settings;
+  return { ...settings, ...options, ...(budget !== undefined && { budget, flops: undefined }) };
 }
 
 /**
@@ -80,12 +88,14 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
     throw error instanceof EngineError ? new SettingsError(error.message) : error;
   }
   const parts = [structure, ...(start === "svd" ? [] : [start]), ...(shared === "uniform" ? [] : [shared])];
+  const title = titled(kind, start, shared);
   return {
     structure,
     init: start,
     allocation: shared,
     key: parts.join("-"),
-    title: titled(kind, start, shared),
+    method: title,
+    title,
     converts: !kind.isDense,
   };
 }
@@ -105,41 +115,56 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 
 /**
  * Parses a variant.
- * @param text `structure`, `structure:init` or `structure:init:allocation`, and optionally `@budget`
- * @throws SettingsError as `variantOf` does, if there are more parts, or if the budget is not a share
+ * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally
+ *   `+option` or `+option=value`, several times
+ * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or if an option is
+ *   not a setting of the compression
  */
 export function parseVariant(text: string): Variant {
-  const [names = "", share, ...others] = text.split("@");
+  const [before = "", ...texts] = text.split("+");
+  const [names = "", share, ...others] = before.split("@");
   const [structure = "", init, allocation, ...rest] = names.split(":");
   if (rest.length + others.length > 0) {
-    throw new SettingsError(`"${text}" has too many parts; give structure[:init[:allocation]][@budget]`);
+    throw new SettingsError(
+      `"${text}" has too many parts; give structure[:init[:allocation]][@budget][+option[=value]]`,
+    );
   }
   const variant = variantOf({ structure, init, allocation });
-  return share === undefined ? variant : withBudget(variant, { text, budget: Number(share) });
-}
-
-function withBudget(variant: Variant, { text, budget }: { text: string; budget: number }): Variant {
-  if (!variant.converts) throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
-  if (!(budget > 0 && budget <= 1)) {
+  const own = [...(share === undefined ? [] : ["budget"]), ...(texts.length === 0 ? [] : ["options"])];
+  if (own.length > 0 && !variant.converts) {
+    throw new SettingsError(`"${text}" converts nothing; leave out its ${own.join(" and its ")}`);
+  }
+  const options = texts.length === 0 ? undefined : parseOptions(texts, text);
+  const budget = share === undefined ? undefined : Number(share);
+  if (budget !== undefined && !(budget > 0 && budget <= 1)) {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
-  return { ...variant, budget, key: `${variant.key}-${budget}`, title: withShare(variant.title, budget) };
+  const parts = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(options ?? {})];
+  return { ...variant, ...(budget !== undefined && { budget }), ...(options && { options }), key: parts.join("-") };
 }
 
-const withShare = (title: string, budget: number) => `${title}, budget ${Number((100 * budget).toPrecision(4))} %`;
-
 /**
- * Variants whose titles all name their budgets, if some have a budget of their own: rows of a table then say which of
- * them have the same cost.
- * @param budget that of the settings. Without it, titles stay as they are
+ * Variants with the titles that they have in an experiment. If some have a budget of their own, all titles name their
+ * budgets: rows of a table then say which of them have the same cost. The same holds for options, where a setting has
+ * another value than usual.
+ * @param settings those of the experiment
  */
-export function withTitledBudgets(variants: readonly Variant[], budget: number | undefined): readonly Variant[] {
-  if (budget === undefined || variants.every((variant) => variant.budget === undefined)) return variants;
-  return variants.map((variant) =>
-    variant.budget !== undefined || !variant.converts
-      ? variant
-      : { ...variant, title: withShare(variant.title, budget) },
-  );
+export function withTitles(variants: readonly Variant[], settings: Partial<ExperimentSettings>): readonly Variant[] {
+  const names = new Set(variants.flatMap(({ options }) => Object.keys(options ?? {})));
+  const haveBudgets = variants.some(({ budget }) => budget !== undefined);
+  return variants.map((variant) => {
+    if (!variant.converts) return variant;
+    const own = settingsOf(variant, settings);
+    const share =
+      haveBudgets && own.budget !== undefined ? [`budget ${Number((100 * own.budget).toPrecision(4))} %`] : [];
+    return { ...variant, title: [variant.method, ...titleParts(own, names), ...share].join(", ") };
+  });
+}
+
+/** What tells the results of a variant from those of others: its title, and its seeds, which titles leave out. */
+export function identityOf({ title, options = {} }: Variant): string {
+  const seeds = Object.entries(options).filter(([name]) => isSeed(name));
+  return [title, ...seeds.map(([name, value]) => `${name} ${value}`)].join(", ");
 }
 
 /**

@@ -76,6 +76,8 @@ export const conversionSchema = z.array(
     costAfter: z.number(),
     /** ‖W − Ŵ‖ / ‖W‖ */
     relativeError: z.number().optional(),
+    /** ‖(W − Ŵ) Σ^½‖ / ‖W Σ^½‖ */
+    outputError: z.number().optional(),
   }),
 );
 

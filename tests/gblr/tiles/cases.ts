@@ -60,7 +60,9 @@ function covarianceOf(seed: number, n: number, count: number): Values {
 }
 
 const diagonal = (n: number, entry: (i: number) => number): Values =>
-  mapped({ values: new Float64Array(n * n), rows: n, columns: n }, (_, row, column) => (row === column ? entry(row) : 0));
+  mapped({ values: new Float64Array(n * n), rows: n, columns: n }, (_, row, column) =>
+    row === column ? entry(row) : 0,
+  );
 
 /** D Σ D. */
 const withSizes = (sigma: Values, size: (i: number) => number): Values =>

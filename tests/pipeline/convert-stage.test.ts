@@ -109,6 +109,23 @@ test.each(WAYS)(
   },
 );
 
+test("layers that stay dense are refitted to what they see, which leaves a smaller error of the model", async () => {
+  const { model, conversion } = await conversionOf({ allocation: "loss", sequential: true, budget: 0.8 });
+  const stay = conversion.layers.filter(({ structure }) => structure === "dense");
+  const changed = stay.filter(({ error }) => error > 0);
+  expect(changed.length).toBeGreaterThan(0);
+  for (const { error, outputError, cost, dense } of stay) {
+    expect(error).toBeLessThan(1);
+    expect({ outputError, cost }).toEqual({ outputError: 0, cost: dense });
+  }
+  const refitted = await hiddenError(model);
+  const before = tinyModel() as Model;
+  for (const { name } of changed) model.parameter(`${name}.weight`).assign(before.parameter(`${name}.weight`));
+  expect(refitted).toBeLessThan(await hiddenError(model));
+  before.dispose();
+  model.dispose();
+});
+
 test("fwsvd weighs inputs by squared gradients on the calibration data, and asks for them without", async () => {
   const [fisher, plain] = [await conversionOf({ init: "fwsvd" }), await conversionOf({ init: "svd" })];
   for (const [i, { error }] of fisher.conversion.layers.entries()) {

@@ -4,11 +4,11 @@
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { type Compared, compareResults } from "../report/compare/compare.ts";
-import { compareLayers, layerChart, layerTable } from "../report/compare/layers.ts";
 import { ABSCISSAS, type AbscissaName } from "../report/compare/metrics.ts";
-import { type CompareTable, markdownTable } from "../report/compare/table.ts";
+import { markdownTable } from "../report/compare/table.ts";
 import { chartToFiles } from "../report/index.ts";
 import { resultsJsonSchema } from "../report/results.ts";
+import { layersText } from "./shared/layers.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { type Cell, type Palette, paletteFor, table } from "./shared/terminal.ts";
@@ -87,26 +87,15 @@ async function compare(paths: string[], flags: CompareFlags): Promise<void> {
   const { metric: metrics, x, stage, plot, markdown = false, force, json = false } = flags;
   if (paths.length === 0) throw new UsageError("no results are given; give results.json or folders of runs");
   if (markdown && json) throw new UsageError("--markdown and --json contradict each other; choose one");
-  if (flags.layers) return void print(await layersText(paths, flags));
+  if (flags.layers) {
+    const palette = paletteFor(process.stdout, process.env);
+    return void print(await layersText(paths, { palette, plot: plot && withoutEnding(plot), markdown, json }));
+  }
   const compared = await compareResults(paths, { metrics, x, stage, force });
   const files = plot === undefined ? [] : await plotted(compared, plot);
   if (json) print(JSON.stringify(documentOf(compared, files), null, 2));
   else if (markdown) print([markdownTable(compared.table), "", ...below(compared, "- ")].join("\n").trimEnd());
   else print(terminalText(compared, files, paletteFor(process.stdout, process.env)));
-}
-
-/** What `--layers` prints. */
-async function layersText(paths: readonly string[], { plot, markdown, json }: CompareFlags): Promise<string> {
-  const [reference, ...others] = paths as [string, ...string[]];
-  if (others.length === 0) throw new UsageError("--layers compares with the first folder; give two folders or more");
-  const compared = await compareLayers(others.map((folder) => ({ reference, folder })));
-  const files = plot === undefined ? [] : await chartToFiles(layerChart(compared), withoutEnding(plot));
-  if (json) return JSON.stringify({ reference: compared[0]?.reference, compared, files }, null, 2);
-  const found = layerTable(compared);
-  if (markdown) return markdownTable(found);
-  return [...tableLines(found, paletteFor(process.stdout, process.env)), ...files.map((file) => `  ${file}`)].join(
-    "\n",
-  );
 }
 
 const withoutEnding = (path: string): string => path.replace(/\.(svg|png|json)$/, "");
@@ -126,11 +115,7 @@ function documentOf({ metrics, groups, differing, repeatedOver, notes }: Compare
 }
 
 function terminalText(compared: Compared, files: readonly string[], palette: Palette): string {
-  const shown = [...tableLines(compared.table, palette), "", ...below(compared, "  ")];
-  return [...shown, ...files.map((file) => `  ${file}`)].join("\n").trimEnd();
-}
-
-function tableLines({ headings, rows, texts }: CompareTable, palette: Palette): string[] {
+  const { headings, rows, texts } = compared.table;
   const align = (i: number) => (i < texts ? "left" : "right");
   const head = [0, 1].map((line) =>
     headings.map((heading, i): Cell => {
@@ -141,7 +126,8 @@ function tableLines({ headings, rows, texts }: CompareTable, palette: Palette): 
   );
   const body = rows.map((row) => row.map((text, i): Cell => ({ text, align: align(i) })));
   const used = head.filter((line) => line.some(({ text }) => text !== ""));
-  return table([...used, ...body]);
+  const lines = [...table([...used, ...body]), "", ...below(compared, "  "), ...files.map((file) => `  ${file}`)];
+  return lines.join("\n").trimEnd();
 }
 
 /** The lines below the table: what differs, over what is averaged, and notes. */

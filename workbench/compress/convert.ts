@@ -9,6 +9,7 @@ import { releaseMemory } from "../engine/ops/index.ts";
 import { SharedWhitening, type Whitening } from "../gblr/init/index.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
+import { dense } from "../structures/dense.ts";
 import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import {
@@ -160,7 +161,7 @@ async function restoredLayer(
   layer: PlannedLayer,
   kept: Keeper | undefined,
 ): Promise<ConvertedLayer | undefined> {
-  if (!kept || isDense(layer.structure)) return undefined;
+  if (!kept) return undefined;
   const found = await kept.find(model, layer.name);
   if (!found) return undefined;
   replaceLayer(model, layer.name, structureNamed(layer.structure).forLayer(layer, model.masks), found.parameters);
@@ -210,7 +211,8 @@ async function* convertLayer(
   const seconds = () => (performance.now() - began) / 1000;
   const covariance = covariances?.get(layer.name);
   if (isDense(layer.structure)) {
-    return { ...layer, by: init, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
+    const error = await refitted(model, layer, corrections?.get(layer.name));
+    return { ...layer, by: init, error, ...(covariances && { outputError: 0 }), seconds: seconds() };
   }
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
@@ -244,6 +246,17 @@ async function* convertLayer(
     target.dispose();
     weight.dispose();
   }
+}
+
+/** Replaces the weight of a layer that stays dense by its target. @returns ‖W − T‖ / ‖W‖ */
+async function refitted(model: Model, { name }: PlannedLayer, correction: Tensor2D | undefined): Promise<number> {
+  if (!correction) return 0;
+  const weight = denseWeight(model, name);
+  const target = targetOf(weight, correction);
+  const { error } = await layerErrors(weight, target);
+  weight.dispose();
+  replaceLayer(model, name, dense, { weight: target });
+  return error;
 }
 
 /** Initial parameters for one matrix, float32 (n_out, n_in). */

@@ -7,6 +7,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tensor, type Tensor2D, tensor } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/files/byte-source.ts";
+import { isDense } from "../../hub/model-folder/index.ts";
 import { openSafetensors, type TensorFile, type TensorSource, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -122,7 +123,15 @@ export class Keeper {
   /** Writes a layer. @param model in which the layer has its new structure */
   async keep(model: Model, layer: ConvertedLayer): Promise<void> {
     const fingerprint = this.fingerprints.get(layer.name);
-    if (fingerprint !== undefined) await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
+    // Dense layers that have not changed cost nothing to convert again.
+    if (fingerprint === undefined || (isDense(layer.structure) && layer.error === 0)) return;
+    if (!isDense(layer.structure)) {
+      await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
+      return;
+    }
+    const weight = denseWeight(model, layer.name);
+    await this.finished.write(layer, { weight }, fingerprint);
+    weight.dispose();
   }
 }
 

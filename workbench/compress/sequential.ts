@@ -224,6 +224,9 @@ export class SequentialCalibration {
       while (!found) {
         found = await solvePositive(mean, right, { damping: (damping * total) / n });
         if (!found) damping = Math.max(10 * damping, LEAST_DAMPING);
+        if (!found && !(damping < MOST_DAMPING)) {
+          throw new EngineError(`calibration: inputs of ${layers[0]} have no finite covariance`, "exclude the layer");
+        }
       }
       right.dispose();
       const correction = transpose(found);
@@ -238,6 +241,8 @@ export class SequentialCalibration {
 
 /** First damping that is tried if the requested one is too small for a decomposition. */
 const LEAST_DAMPING = 1e-8;
+/** With as much damping any covariance has a decomposition. */
+const MOST_DAMPING = 1e6;
 
 interface Means {
   covariance: RunningMean;

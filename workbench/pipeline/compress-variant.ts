@@ -157,7 +157,8 @@ async function* conversion(
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data, cache } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
+  const { seed, searchSteps, locations, quantum, sequential, damping, whitening, maskSigma } = settings;
+  const { calibrationSamples: samples, calibrationSeed, microBatch: batch } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -166,12 +167,14 @@ async function* conversion(
     return planned.start;
   };
   const isCalibrated = needsCalibration(init) || INIT_DATA[init].isByOutputs || allocation === "loss" || sequential;
-  const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, signal: context.signal };
+  const chosen = { samples, batch, seed: calibrationSeed };
+  const calibration = isCalibrated ? hashedCalibration(data.calibration(chosen)) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, quantum, signal: context.signal };
   const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
   const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
   const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
   await record(folder, conversion);
+  if (maskSigma !== undefined && structureNamed(variant.structure).hasWidths) model.masks.sigma = maskSigma;
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);

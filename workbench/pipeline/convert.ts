@@ -151,7 +151,7 @@ export async function* convertModel(
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
       if (event.kind === "restored") earlierSeconds += event.layer.seconds;
       if (event.kind === "layer" && source) yield* source.provide(event.name);
-      if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer.name);
+      if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;

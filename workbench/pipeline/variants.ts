@@ -1,7 +1,7 @@
 // Defines the variants that an experiment compares. A variant is a structure with an initialization, an allocation of
 // the budget and, optionally, a budget and further settings of its own. For example, one variant is written as
-// `gblr:activation:global@0.6+sequential` in flags, as `gblr-activation-global-0.6-sequential` in folder names, and as
-// `GBLR, activation-aware, global, sequential, budget 60 %` in tables.
+// `gblr:search:global@0.6+quantum=8` in flags, as `gblr-search-global-0.6-quantum-8` in folder names, and as `GBLR, block
+// search, global, budget 60 %, quantum 8` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -10,7 +10,7 @@ import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
-import { isSeed, keyParts, parseOptions, titleParts, type VariantSettings } from "./variant-settings.ts";
+import { isOfCompression, isSeed, keyParts, parseOwn, titleParts, type VariantSettings } from "./variant-settings.ts";
 
 /** One way to compress a model. */
 export interface Variant {
@@ -22,10 +22,10 @@ export interface Variant {
   /** cost of the converted layers relative to dense. Default: that of the settings */
   budget?: number;
   /** further settings of its own. Default: those of the settings */
-  options?: VariantSettings;
+  own?: VariantSettings;
   /** name in folder names, and the identity of its rows */
   key: string;
-  /** the title without the parts that tell it from other variants of an experiment, see `withTitles` */
+  /** the title without budget and further settings */
   method: string;
   /** name in tables */
   title: string;
@@ -61,16 +61,12 @@ export interface VariantNames {
   allocation?: string | undefined;
 }
 
-/**
- * The settings of an experiment as they apply to a variant.
- * @returns the same settings, or for a variant with a budget or options of its own, settings with these
- */
+/** The settings of an experiment as they apply to a variant, with its own budget and settings if it has any. */
 export function settingsOf<Settings extends { budget?: number | undefined; flops?: number | undefined }>(
-  { budget, options }: Variant,
+  { budget, own }: Variant,
   settings: Settings,
 ): Settings {
-  if (budget === undefined && options === undefined) return settings;
-  return { ...settings, ...options, ...(budget !== undefined && { budget, flops: undefined }) };
+  return { ...settings, ...(budget !== undefined && { budget, flops: undefined }), ...own };
 }
 
 /**
@@ -115,55 +111,71 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 
 /**
  * Parses a variant.
- * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally
- *   `+option` or `+option=value`, several times
- * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or if an option is
- *   not a setting of the compression
+ * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally settings
+ *   such as `+quantum=8` or `+sequential`
+ * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or for a setting that
+ *   a variant cannot have or a value that it cannot take
  */
 export function parseVariant(text: string): Variant {
-  const [before = "", ...texts] = text.split("+");
-  const [names = "", share, ...others] = before.split("@");
+  const [method = "", ...settings] = text.split("+");
+  const [names = "", share, ...others] = method.split("@");
   const [structure = "", init, allocation, ...rest] = names.split(":");
   if (rest.length + others.length > 0) {
     throw new SettingsError(
-      `"${text}" has too many parts; give structure[:init[:allocation]][@budget][+option[=value]]`,
+      `"${text}" has too many parts; give structure[:init[:allocation]][@budget][+setting=value]`,
     );
   }
   const variant = variantOf({ structure, init, allocation });
-  const own = [...(share === undefined ? [] : ["budget"]), ...(texts.length === 0 ? [] : ["options"])];
-  if (own.length > 0 && !variant.converts) {
-    throw new SettingsError(`"${text}" converts nothing; leave out its ${own.join(" and its ")}`);
+  if (share !== undefined && !variant.converts) {
+    throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
   }
-  const options = texts.length === 0 ? undefined : parseOptions(texts, text);
   const budget = share === undefined ? undefined : Number(share);
   if (budget !== undefined && !(budget > 0 && budget <= 1)) {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
-  const parts = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(options ?? {})];
-  return { ...variant, ...(budget !== undefined && { budget }), ...(options && { options }), key: parts.join("-") };
+  const { hasWidths = false } = structureNamed(variant.structure);
+  const own = settings.length === 0 ? {} : parseOwn(settings, { text, structure, hasWidths });
+  const key = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(own)].join("-");
+  const title = titleWith(variant, { budget, settings: own, names: Object.keys(own) });
+  const given = { ...(budget !== undefined && { budget }), ...(settings.length > 0 && { own }) };
+  return { ...variant, ...given, key, title };
+}
+
+interface TitleOptions {
+  budget: number | undefined;
+  /** those of the variant */
+  settings: Partial<ExperimentSettings>;
+  /** settings that the title names if they have another value than usual */
+  names: Iterable<string>;
+}
+
+function titleWith({ method }: Variant, { budget, settings, names }: TitleOptions): string {
+  const share = budget === undefined ? [] : [`budget ${Number((100 * budget).toPrecision(4))} %`];
+  return [method, ...share, ...titleParts(settings, names)].join(", ");
 }
 
 /**
  * Variants with the titles that they have in an experiment. If some have a budget of their own, all titles name their
- * budgets: rows of a table then say which of them have the same cost. The same holds for options, where a setting has
- * another value than usual.
+ * budgets: rows of a table then say which of them have the same cost. The same holds for settings of the compression,
+ * where their value is not the default.
  * @param settings those of the experiment
  */
 export function withTitles(variants: readonly Variant[], settings: Partial<ExperimentSettings>): readonly Variant[] {
-  const names = new Set(variants.flatMap(({ options }) => Object.keys(options ?? {})));
+  const shared = new Set(variants.flatMap(({ own = {} }) => Object.keys(own).filter(isOfCompression)));
   const haveBudgets = variants.some(({ budget }) => budget !== undefined);
   return variants.map((variant) => {
     if (!variant.converts) return variant;
-    const own = settingsOf(variant, settings);
-    const share =
-      haveBudgets && own.budget !== undefined ? [`budget ${Number((100 * own.budget).toPrecision(4))} %`] : [];
-    return { ...variant, title: [variant.method, ...titleParts(own, names), ...share].join(", ") };
+    const [all, names] = [settingsOf(variant, settings), new Set([...shared, ...Object.keys(variant.own ?? {})])];
+    return {
+      ...variant,
+      title: titleWith(variant, { budget: haveBudgets ? all.budget : undefined, settings: all, names }),
+    };
   });
 }
 
 /** What tells the results of a variant from those of others: its title, and its seeds, which titles leave out. */
-export function identityOf({ title, options = {} }: Variant): string {
-  const seeds = Object.entries(options).filter(([name]) => isSeed(name));
+export function identityOf({ title, own = {} }: Variant): string {
+  const seeds = Object.entries(own).filter(([name]) => isSeed(name));
   return [title, ...seeds.map(([name, value]) => `${name} ${value}`)].join(", ");
 }
 

@@ -44,7 +44,7 @@ test("blocks with a quantum sum up to their tiles, are aligned, and cost at most
   });
   fc.assert(
     fc.property(how, ({ sizes: { nIn, nOut }, quantum, divides, ranks, zeros, seed }) => {
-      const layout = dividedLayout({ nIn, nOut }, { divides, groups: 2, shared: 0.5, quantum });
+      const layout = dividedLayout({ nIn, nOut, quantum }, { divides, groups: 2, shared: 0.5 });
       const fitting = [...ranks];
       for (const tile of [1, 2, 0]) {
         fitting[tile] = Math.min(

@@ -34,10 +34,13 @@ export const ceilTo = (x: number, q: number): number => q * Math.ceil(x / q);
 /** Number of samples of the smallest live window, see widths.ts. */
 export const LEAST_WINDOW = 2;
 
+/** The sides of a matrix, and the quantum of windows in it. Default 1 */
+export type QuantizedSides = Sides & { quantum?: number };
+
 /** A layout of `groups` groups of nearly equal size. */
 export function dividedLayout(
-  { nIn, nOut }: Sides,
-  { divides, groups, shared, quantum }: Omit<Layout, "tiles"> & { groups: number },
+  { nIn, nOut, quantum = 1 }: QuantizedSides,
+  { divides, groups, shared }: Pick<Layout, "divides" | "shared"> & { groups: number },
 ): Layout {
   const length = divides === "columns" ? nIn : nOut;
   const edge = (i: number) => (i === groups ? length : quantum * Math.round((i * length) / groups / quantum));
@@ -50,8 +53,8 @@ export function dividedLayout(
 }
 
 /** The layout with the shared tile alone. */
-export const wholeLayout = (sides: Sides, quantum: number): Layout => {
-  const { tiles, ...layout } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1, quantum });
+export const wholeLayout = (sides: QuantizedSides): Layout => {
+  const { tiles, ...layout } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1 });
   return { tiles: tiles.slice(0, 1), ...layout };
 };
 
@@ -112,8 +115,8 @@ export function equalRanks(layout: Layout, shared: number, allowed: number): num
 }
 
 /** The largest rank of the shared tile alone that costs at most `allowed`. */
-export function wholeRank(sides: Sides, { allowed, quantum }: { allowed: number; quantum: number }): number {
-  const layout = wholeLayout(sides, quantum);
+export function wholeRank(sides: QuantizedSides, allowed: number): number {
+  const layout = wholeLayout(sides);
   const most = Math.min(sides.nIn, sides.nOut);
   let [low, high] = [0, most];
   while (low < high) {

@@ -25,7 +25,15 @@ import type { Sides } from "../init/rules.ts";
 import type { GblrParameters } from "../matrix.ts";
 import { type Block, blocksOf } from "./elimination.ts";
 import { TileFit } from "./fit.ts";
-import { dividedLayout, equalRanks, type Layout, LEAST_WINDOW, wholeLayout, wholeRank } from "./layout.ts";
+import {
+  dividedLayout,
+  equalRanks,
+  type Layout,
+  LEAST_WINDOW,
+  type QuantizedSides,
+  wholeLayout,
+  wholeRank,
+} from "./layout.ts";
 import { lengthOf, OutputMetric } from "./metric.ts";
 
 /** Options of `searchTiles`. */
@@ -72,8 +80,8 @@ export async function* searchTiles(
   const { allowed, quantum = 1, trial = 10, rounds = 10 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
-  const sides = { nIn, nOut };
-  const rank = wholeRank(sides, { allowed, quantum });
+  const sides = { nIn, nOut, quantum };
+  const rank = wholeRank(sides, allowed);
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });
   const metric = await OutputMetric.of(covariance);
@@ -89,7 +97,7 @@ export async function* searchTiles(
     const [scale = 0] = await size.data();
     if (!(scale > 0)) return;
     const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
-    const layouts = layoutsOf(sides, quantum);
+    const layouts = layoutsOf(sides);
     const steps = layouts.length * trial + rounds + LAST_ROUNDS;
     let step = 0;
     const ranked: Ranked[] = [];
@@ -140,10 +148,10 @@ interface Ranked {
 }
 
 /** The layouts that are tried, by the shape of the matrix: the longer side is divided more. */
-function layoutsOf(sides: Sides, quantum: number): Layout[] {
-  const { nIn, nOut } = sides;
-  const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared, quantum }) as const;
-  const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared, quantum }) as const;
+function layoutsOf(sides: QuantizedSides): Layout[] {
+  const { nIn, nOut, quantum = 1 } = sides;
+  const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared }) as const;
+  const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared }) as const;
   const most = Math.floor(Math.min(nIn, nOut) / 8);
   const wide = [columns(2, 0), columns(4, 0), columns(4, 0.5)];
   const tall = [rows(2, 0), rows(4, 0.5), columns(4, 0.5)];
@@ -153,7 +161,7 @@ function layoutsOf(sides: Sides, quantum: number): Layout[] {
     const chunks = Math.floor((divides === "columns" ? nIn : nOut) / quantum);
     return groups <= Math.min(most, chunks);
   });
-  return [wholeLayout(sides, quantum), ...fitting.map((each) => dividedLayout(sides, each))];
+  return [wholeLayout(sides), ...fitting.map((each) => dividedLayout(sides, each))];
 }
 
 /**

@@ -3,7 +3,13 @@
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { isDense } from "../../../hub/model-folder/index.ts";
-import { type Covariances, type PlannedLayer, SequentialCalibration, takeApart } from "../../compress/index.ts";
+import {
+  type ConvertedLayer,
+  type Covariances,
+  type PlannedLayer,
+  SequentialCalibration,
+  takeApart,
+} from "../../compress/index.ts";
 import { denseWeight, type Model } from "../../models/index.ts";
 import type { CalibrationData } from "../domains/domain.ts";
 import type { PipelineEvent } from "../stage.ts";
@@ -34,7 +40,7 @@ export class SequentialCovariances {
     { data, damping, signal }: SequentialCovarianceOptions,
   ): Promise<SequentialCovariances> {
     takeApart(model, layers);
-    const names = layers.filter(({ structure }) => !isDense(structure)).map(({ name }) => name);
+    const names = layers.map(({ name }) => name);
     const forward = (stepped: Model, input: Tensor) => data.forward(stepped, input);
     const how = { layers: names, forward, damping, signal };
     return new SequentialCovariances(model, await SequentialCalibration.open(model, data.inputs(), how));
@@ -66,13 +72,12 @@ export class SequentialCovariances {
 
   /** Computes the statistics of a layer, unless they are there. */
   async *provide(name: string): AsyncGenerator<PipelineEvent, void> {
-    if (!this.order.includes(name)) return;
     for await (const event of this.calibration.provide(name)) yield { kind: "inner", of: "convert", event };
   }
 
   /** Must be called when a layer has its new structure. */
-  replaced(name: string): void {
-    if (!this.order.includes(name)) return;
+  replaced({ name, structure, error }: Pick<ConvertedLayer, "name" | "structure" | "error">): void {
+    if (isDense(structure) && error === 0) return;
     const matrix = denseWeight(this.model, name);
     this.calibration.replaced(name, matrix);
     matrix.dispose();

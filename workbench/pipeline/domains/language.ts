@@ -13,7 +13,7 @@ import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import { firstWindows, openTexts, type Texts } from "./texts.ts";
+import { drawnWindows, firstWindows, openTexts, type Texts } from "./texts.ts";
 
 /** Tokens per window, unless the settings give another number. */
 export const CONTEXT = 1024;
@@ -99,8 +99,8 @@ function openData(
       const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
       return { validation: { nll, perplexity } };
     },
-    calibration: (samples, batch) => ({
-      inputs: () => windowInputs(seen, { samples, batch }),
+    calibration: ({ samples, batch, seed }) => ({
+      inputs: () => windowInputs(drawnWindows(seen, { count: samples, seed }), { samples, batch }),
       forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, seen.length),
       unit: "windows",

@@ -1,6 +1,7 @@
 // Opens a text data set with a tokenizer, and cuts its splits into windows of token ids.
 
 import { join } from "node:path";
+import { RandomStream } from "../../data/images/index.ts";
 import {
   openTextTokens,
   openTokenizer,
@@ -75,6 +76,20 @@ export class Texts {
 /** Opens a text data set and its tokenizer. No split is read. */
 export async function openTexts(options: TextsOptions): Promise<Texts> {
   return new Texts(options, await openTokenizer(options.tokenizer));
+}
+
+/** What a calibration needs of windows. */
+type Windows = Pick<TextWindows, "length" | "context" | "read">;
+
+/**
+ * Windows drawn at random without repetition, in the order of the draw. The draw depends on the seed and the number of
+ * windows only, and a larger one begins with a smaller one.
+ * @param options.seed default: the first windows, in order
+ */
+export function drawnWindows(windows: Windows, { count, seed }: { count: number; seed?: number | undefined }): Windows {
+  const length = Math.min(count, windows.length);
+  const order = seed === undefined ? undefined : new RandomStream(seed).order(windows.length);
+  return { length, context: windows.context, read: (i) => windows.read(order?.[i] ?? i) };
 }
 
 /** The first `limit` windows. */

@@ -13,7 +13,7 @@ import type { Variant } from "../variants.ts";
 /** Settings of the compression that are not options of the method, or that the row has by another name. */
 const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "allocate", "init", "layers"];
 /** Options of the method that only some initializations use, or that all rows of a run share. */
-const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples"];
+const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples", "calibrationSeed"];
 
 /** Names of the settings that are options of the method, such as `reorder`. */
 const OPTIONS = Object.entries(experimentShape("items")).flatMap(([name, schema]) => {

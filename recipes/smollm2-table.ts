@@ -63,6 +63,10 @@ await runRecipe({
         ]),
       ),
       "gblr:search:loss@0.6+reorder=none",
+      ...[1, 2].flatMap((seed) => [
+        `lowrank:activation:loss@0.6+reorder=none+calibration-seed=${seed}`,
+        `gblr:search:loss@0.6+calibration-seed=${seed}`,
+      ]),
     ],
     fineTune: ["gblr:search:loss@0.6", "lowrank:activation:loss@0.6+reorder=none"],
     keepModels: false,

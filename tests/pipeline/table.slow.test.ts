@@ -64,8 +64,7 @@ async function run(folder: string, stop?: (event: PipelineEvent) => boolean, giv
   return events;
 }
 
-const rowsIn = (folder: string) =>
-  JSON.parse(readFileSync(join(folder, "comparison.json"), "utf8")) as ComparisonRow[];
+const rowsIn = (folder: string) => JSON.parse(readFileSync(join(folder, "comparison.json"), "utf8")) as ComparisonRow[];
 
 const made = (events: readonly PipelineEvent[]) =>
   events.flatMap((event) => (event.kind === "row" ? [`${event.row.variant ?? "base"} ${event.row.stage}`] : []));
@@ -171,7 +170,10 @@ test("calibration seeds are one row of a table, with their deviation", async () 
 });
 
 test("layers are compared by kind with those of another variant, by the ratio of their output errors", async () => {
-  const [reference, folder] = [KEYS[1], KEYS[5]].map((key) => at("whole", "compare", key as string)) as [string, string];
+  const [reference, folder] = [KEYS[1], KEYS[5]].map((key) => at("whole", "compare", key as string)) as [
+    string,
+    string,
+  ];
   const [compared] = await compareLayers([{ reference, folder }]);
   const read = (of: string) =>
     new Map(
@@ -202,8 +204,32 @@ test("layers are compared by kind with those of another variant, by the ratio of
 });
 
 test("layers with inputs of their own are not compared", async () => {
-  const [reference, folder] = [KEYS[1], KEYS[2]].map((key) => at("whole", "compare", key as string)) as [string, string];
+  const [reference, folder] = [KEYS[1], KEYS[2]].map((key) => at("whole", "compare", key as string)) as [
+    string,
+    string,
+  ];
   const { code, stderr } = await runVerb(addCompare, ["compare", reference, folder, "--layers"]);
   expect(code).toBe(1);
   expect(stderr).toMatch(/^gblr: [^\n]*was calibrated sequentially[^\n]*\n$/);
+});
+
+test("the page of a run has a table for each budget, the recovery, errors by layer and pictures", async () => {
+  const script = join(import.meta.dir, "../../bench/compression.ts");
+  const { exitCode, stderr } = Bun.spawnSync([process.execPath, script, at("whole"), "--out", at("page")]);
+  expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
+  const page = readFileSync(at("page.md"), "utf8");
+  expect(page.match(/^## .*/gm)).toEqual([
+    "## 20.0 % fewer parameters",
+    "## 40.0 % fewer parameters",
+    "## Recovery",
+    "## The best of each structure",
+    "## Output errors by layer",
+  ]);
+  const main = whole.at(-1) as ComparisonRow;
+  expect(page).toContain(`| GBLR, block search, by loss, sequential, reorder energy |`);
+  expect(page).toContain((main.metrics.perplexity as number).toFixed(2));
+  for (const name of ["page.png", "page-layers.png"]) {
+    expect(page).toContain(`](${name})`);
+    expect(existsSync(at(name))).toBe(true);
+  }
 });

@@ -1,7 +1,7 @@
 // Compresses one variant of an experiment: convert, save, measure, train, save, measure. Each stage writes its result
 // to the run folder. If the result exists already, the stage is skipped.
 
-import { stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
@@ -72,10 +72,12 @@ export async function* compressVariant(
   shared: VariantOptions,
 ): AsyncGenerator<PipelineEvent, CompressedVariant | undefined> {
   const options = { ...shared, settings: settingsOf(shared.variant, shared.settings) };
-  const { variant, table, folder, isTrained } = options;
+  const { variant, table, folder, isTrained, isLast } = options;
   const place = join(folder, isTrained ? MODEL : CONVERTED);
   const stage = isTrained ? "after" : "before";
-  if (table.find(variant.title, stage) && (await isModel(place))) {
+  const keeps = isLast || options.settings.keepModels;
+  const row = () => table.find(rowIdentity(variant), stage);
+  if (row() && (!keeps || (await isModel(place)))) {
     yield { kind: "stage", stage: variant.title, done: true };
   } else if (isTrained) {
     if (!(yield* trained(options))) return undefined;
@@ -83,8 +85,12 @@ export async function* compressVariant(
     const { model } = yield* converted(options);
     model.dispose();
   }
-  return { row: table.find(variant.title, stage) as ComparisonRow, model: place };
+  if (!keeps)
+    for (const name of [CONVERTED, MODEL, "checkpoint"]) await rm(join(folder, name), { recursive: true, force: true });
+  return { row: row() as ComparisonRow, model: place };
 }
+
+const rowIdentity = ({ title: name, key: variant }: Variant) => ({ name, variant });
 
 /** Converts and trains a variant. @returns its row; undefined if the signal stopped the work */
 async function* trained(options: VariantOptions): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
@@ -116,7 +122,7 @@ interface ConvertedModel {
 async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
   const { folder, variant, table } = options;
   const place = join(folder, CONVERTED);
-  const before = table.find(variant.title, "before");
+  const before = table.find(rowIdentity(variant), "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
     const model = yield* load(place, { form: "trainable" });
@@ -250,7 +256,7 @@ async function* savedAndMeasured(
 const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
-  name: variant.title,
+  ...rowIdentity(variant),
   structure: variant.structure,
   stage,
   ...methodFacts(variant, settings),

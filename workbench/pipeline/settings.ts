@@ -79,7 +79,7 @@ export const experimentShape = (items: string) => ({
       .meta({ description: "structure of the converted layers; dense converts none" }),
     compare: z.array(z.string()).default([]).meta({
       description:
-        "other variants to train with the same settings, as structure[:init[:allocation]][@budget][+setting=value], e.g. lowrank,gblr:activation,gblr@0.6,gblr:search+quantum=8",
+        "other variants to train, as structure[:init[:allocation]][@budget][+setting=value], e.g. lowrank,gblr:activation,gblr@0.6,gblr:search+quantum=8",
     }),
     widths: text(
       "rule for the initial widths of gblr: lrR, splrR or constX; used if neither --flops nor --budget is given",
@@ -227,6 +227,9 @@ export const experimentShape = (items: string) => ({
     limit: count(`${items} to evaluate on, from the start of each split (default: all)`, items).optional(),
     seed: z.int().min(0).default(1111).meta({ description: "random seed" }),
 
+    keepModels: z.boolean().default(true).meta({
+      description: "keep the models of --compare on disk when they have been measured",
+    }),
     run: text("run folder (default: runs/<recipe>-<structure>)").optional(),
     fresh: z.boolean().default(false).meta({ description: "delete the contents of the run folder and start over" }),
     push: text("repository to push the model to, owner/name").optional(),

@@ -8,18 +8,9 @@ import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
-import { type ExperimentSettings, experimentShape } from "./settings.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
-
-/** Settings that a variant can have for itself, with their names in flags and in tables. */
-const OWN = {
-  quantum: { flag: "quantum", title: "quantum" },
-  maskSigma: { flag: "mask-sigma", title: "σ" },
-  shrink: { flag: "shrink", title: "shrink" },
-  structureLearningRate: { flag: "structure-learning-rate", title: "rate of widths" },
-} as const;
-
-type OwnSettings = Partial<Pick<ExperimentSettings, keyof typeof OWN>>;
+import { isOfCompression, isSeed, keyParts, parseOwn, titleParts, type VariantSettings } from "./variant-settings.ts";
 
 /** One way to compress a model. */
 export interface Variant {
@@ -30,10 +21,12 @@ export interface Variant {
   allocation: Allocation;
   /** cost of the converted layers relative to dense. Default: that of the settings */
   budget?: number;
-  /** further settings of its own */
-  own?: OwnSettings;
-  /** name in folder names */
+  /** further settings of its own. Default: those of the settings */
+  own?: VariantSettings;
+  /** name in folder names, and the identity of its rows */
   key: string;
+  /** the title without budget and further settings */
+  method: string;
   /** name in tables */
   title: string;
   /** whether layers are converted; if not, the model is trained as it is */
@@ -46,7 +39,8 @@ export interface Variant {
  */
 export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
-  return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
+  const { title } = stored;
+  return { structure: name, init: "svd", allocation: "uniform", key: name, method: title, title, converts: false };
 }
 
 const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
@@ -81,12 +75,14 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
     throw error instanceof EngineError ? new SettingsError(error.message) : error;
   }
   const parts = [structure, ...(start === "svd" ? [] : [start]), ...(shared === "uniform" ? [] : [shared])];
+  const title = titled(kind, start, shared);
   return {
     structure,
     init: start,
     allocation: shared,
     key: parts.join("-"),
-    title: titled(kind, start, shared),
+    method: title,
+    title,
     converts: !kind.isDense,
   };
 }
@@ -107,37 +103,13 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 /**
  * Parses a variant.
  * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally settings
- *   such as `+quantum=8`
+ *   such as `+quantum=8` or `+sequential`
  * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or for a setting that
  *   a variant cannot have or a value that it cannot take
  */
 export function parseVariant(text: string): Variant {
   const [method = "", ...settings] = text.split("+");
-  return settings.reduce((variant, setting) => withOwn(variant, { text, setting }), parseMethod(method));
-}
-
-function withOwn(variant: Variant, { text, setting }: { text: string; setting: string }): Variant {
-  const [flag, value = "", ...rest] = setting.split("=");
-  const [name, told] = (Object.entries(OWN) as [keyof typeof OWN, (typeof OWN)[keyof typeof OWN]][]).find(
-    ([, own]) => own.flag === flag,
-  ) ?? [undefined, undefined];
-  if (name === undefined || rest.length > 0) {
-    const known = Object.values(OWN).map((own) => own.flag);
-    throw new SettingsError(`"${text}" has a setting "${setting}"; give +name=value with one of ${known.join(", ")}`);
-  }
-  if (!structureNamed(variant.structure).hasWidths) {
-    throw new SettingsError(`"${text}" has a setting of widths, but ${variant.structure} has none; leave it out`);
-  }
-  const parsed = experimentShape("items")[name].safeParse(Number.isNaN(Number(value)) ? value : Number(value));
-  if (!parsed.success || value === "") {
-    throw new SettingsError(`"${text}": ${flag} cannot be "${value}"; see --${flag}`);
-  }
-  const own = { ...variant.own, [name]: parsed.data };
-  return { ...variant, own, key: `${variant.key}-${flag}-${value}`, title: `${variant.title}, ${told.title} ${value}` };
-}
-
-function parseMethod(text: string): Variant {
-  const [names = "", share, ...others] = text.split("@");
+  const [names = "", share, ...others] = method.split("@");
   const [structure = "", init, allocation, ...rest] = names.split(":");
   if (rest.length + others.length > 0) {
     throw new SettingsError(
@@ -145,31 +117,57 @@ function parseMethod(text: string): Variant {
     );
   }
   const variant = variantOf({ structure, init, allocation });
-  return share === undefined ? variant : withBudget(variant, { text, budget: Number(share) });
-}
-
-function withBudget(variant: Variant, { text, budget }: { text: string; budget: number }): Variant {
-  if (!variant.converts) throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
-  if (!(budget > 0 && budget <= 1)) {
+  if (share !== undefined && !variant.converts) {
+    throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
+  }
+  const budget = share === undefined ? undefined : Number(share);
+  if (budget !== undefined && !(budget > 0 && budget <= 1)) {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
-  return { ...variant, budget, key: `${variant.key}-${budget}`, title: withShare(variant.title, budget) };
+  const { hasWidths = false } = structureNamed(variant.structure);
+  const own = settings.length === 0 ? {} : parseOwn(settings, { text, structure, hasWidths });
+  const key = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(own)].join("-");
+  const title = titleWith(variant, { budget, settings: own, names: Object.keys(own) });
+  const given = { ...(budget !== undefined && { budget }), ...(settings.length > 0 && { own }) };
+  return { ...variant, ...given, key, title };
 }
 
-const withShare = (title: string, budget: number) => `${title}, budget ${Number((100 * budget).toPrecision(4))} %`;
+interface TitleOptions {
+  budget: number | undefined;
+  /** those of the variant */
+  settings: Partial<ExperimentSettings>;
+  /** settings that the title names if they have another value than usual */
+  names: Iterable<string>;
+}
+
+function titleWith({ method }: Variant, { budget, settings, names }: TitleOptions): string {
+  const share = budget === undefined ? [] : [`budget ${Number((100 * budget).toPrecision(4))} %`];
+  return [method, ...share, ...titleParts(settings, names)].join(", ");
+}
 
 /**
- * Variants whose titles all name their budgets, if some have a budget of their own: rows of a table then say which of
- * them have the same cost.
- * @param budget that of the settings. Without it, titles stay as they are
+ * Variants with the titles that they have in an experiment. If some have a budget of their own, all titles name their
+ * budgets: rows of a table then say which of them have the same cost. The same holds for settings of the compression,
+ * where their value is not the default.
+ * @param settings those of the experiment
  */
-export function withTitledBudgets(variants: readonly Variant[], budget: number | undefined): readonly Variant[] {
-  if (budget === undefined || variants.every((variant) => variant.budget === undefined)) return variants;
-  return variants.map((variant) =>
-    variant.budget !== undefined || !variant.converts
-      ? variant
-      : { ...variant, title: withShare(variant.title, budget) },
-  );
+export function withTitles(variants: readonly Variant[], settings: Partial<ExperimentSettings>): readonly Variant[] {
+  const shared = new Set(variants.flatMap(({ own = {} }) => Object.keys(own).filter(isOfCompression)));
+  const haveBudgets = variants.some(({ budget }) => budget !== undefined);
+  return variants.map((variant) => {
+    if (!variant.converts) return variant;
+    const [all, names] = [settingsOf(variant, settings), new Set([...shared, ...Object.keys(variant.own ?? {})])];
+    return {
+      ...variant,
+      title: titleWith(variant, { budget: haveBudgets ? all.budget : undefined, settings: all, names }),
+    };
+  });
+}
+
+/** What tells the results of a variant from those of others: its title, and its seeds, which titles leave out. */
+export function identityOf({ title, own = {} }: Variant): string {
+  const seeds = Object.entries(own).filter(([name]) => isSeed(name));
+  return [title, ...seeds.map(([name, value]) => `${name} ${value}`)].join(", ");
 }
 
 /**

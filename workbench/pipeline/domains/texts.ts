@@ -46,13 +46,15 @@ export class Texts {
   /**
    * Tokenizes a split, or reads its token ids from the cache, and cuts it into windows.
    * @param options.whole whether all windows of this split must be whole. Default: `whole` of the constructor's options
+   * @param options.context tokens per window of this split. Default: `context` of the constructor's options
    * @throws DataError if the split or the column does not exist
    */
   async *windows(
     split: string,
-    { whole }: { whole?: boolean | undefined } = {},
+    { whole, context: own }: { whole?: boolean | undefined; context?: number | undefined } = {},
   ): AsyncGenerator<PipelineEvent, TextWindows> {
-    const { context, stride, whole: usually, cache, ...rest } = this.options;
+    const { context: usual, stride, whole: usually, cache, ...rest } = this.options;
+    const context = own ?? usual;
     for await (const event of openTextTokens({ ...rest, split, cache: join(cache, "tokens") })) {
       yield { kind: "inner", of: "tokenize", event };
       if (event.kind === "tokens") {

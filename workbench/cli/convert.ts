@@ -9,7 +9,6 @@ import {
   type ConversionPlan,
   expectDense,
   FinishedLayers,
-  INIT_DATA,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";

@@ -141,6 +141,9 @@ function withOwn(variant: Variant, { text, setting }: { text: string; setting: s
   if (!parsed.success || value === "") {
     throw new SettingsError(`"${text}": ${flag} cannot be "${value}"; see --${flag}`);
   }
+  if (name === "quantum" && variant.init !== "search") {
+    throw new SettingsError(`"${text}" has a quantum, which only a search keeps; give ${variant.structure}:search`);
+  }
   const own = { ...variant.own, [name]: parsed.data };
   return { ...variant, own, key: `${variant.key}-${flag}-${value}`, title: `${variant.title}, ${told.title} ${value}` };
 }

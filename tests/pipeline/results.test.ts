@@ -3,7 +3,7 @@
 
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import { addEval } from "../../workbench/cli/eval.ts";
@@ -12,6 +12,7 @@ import type { Engine } from "../../workbench/engine/core/types.ts";
 import { languageDomain, languageSettings } from "../../workbench/pipeline/domains/language.ts";
 import { experiment } from "../../workbench/pipeline/experiment.ts";
 import { compareResults } from "../../workbench/report/compare/compare.ts";
+import { type ConvertedLayer, writeReport } from "../../workbench/report/index.ts";
 import type { Results } from "../../workbench/report/results.ts";
 import { readResults } from "../../workbench/report/results-file.ts";
 import { runOffline, runVerb } from "../cli/in-process.ts";
@@ -45,6 +46,9 @@ async function run(folder: string, seed: number, microBatch = 2): Promise<Result
   }
   return (await readResults(folder)).results;
 }
+
+const layersIn = (folder: string): ConvertedLayer[] =>
+  JSON.parse(readFileSync(join(folder, "conversion.json"), "utf8"));
 
 beforeAll(async () => {
   engine = await openEngine({ engine: "wasm" });
@@ -133,6 +137,10 @@ test("a conversion tells how its model was made, and the evaluation of the model
   expect(row).toMatchObject({ metrics: {}, budget: { budget: 0.5 }, seeds: { seed: 0 } });
   expect(row?.calibration).toEqual({ dataset, samples: SAMPLES, sha256: calibrationHash });
 
+  const layers = layersIn(at("converted"));
+  const mean = layers.reduce((sum, { outputError }) => sum + (outputError as number), 0) / layers.length;
+  expect(mean).toBeCloseTo(row?.layerErrors?.outputs as number, 9);
+
   const file = at("evaluated.json");
   const scored = [
     "--dataset",
@@ -169,4 +177,22 @@ test("results of a model that is replaced in its folder do not stay", async () =
   const { results: second } = await readResults(at("converted"));
   expect(second.rows[0]?.budget).toEqual({ budget: 0.3 });
   expect(second.rows[0]?.calibration).toBeUndefined();
+  expect(layersIn(at("converted")).some(({ outputError }) => outputError !== undefined)).toBe(false);
+});
+
+test("the report of a converted model has its blocks, its settings and what its blocks are worth", async () => {
+  const flags = ["--structure", "gblr", "--budget", "0.6", "--init", "search", "--engine", "wasm"];
+  const calibration = ["--calibrate", dataset, "--calibrate-samples", "8", "--calibrate-context", `${CONTEXT}`];
+  const made = await runVerb(addConvert, ["convert", model, ...flags, ...calibration, "--out", at("searched")]);
+  expect(made).toMatchObject({ code: 0, stderr: "" });
+  const searched = layersIn(at("searched"));
+  for (const { costAfter, tiles } of searched) {
+    expect((tiles ?? []).reduce((sum, { cost }) => sum + cost, 0)).toBe(costAfter);
+  }
+  await writeReport(at("searched"));
+  const page = readFileSync(at("searched", "report.html"), "utf8");
+  const headings = [...page.matchAll(/<h2 id="(\w+)">/g)].map(([, id]) => id);
+  expect(headings).toEqual(["layout", "layers", "worth", "facts", "environment"]);
+  expect(page).toContain("Converted model");
+  for (const { layer } of searched) expect(page.split(layer).length).toBeGreaterThan(3); // picture and two tables
 });

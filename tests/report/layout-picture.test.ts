@@ -123,6 +123,12 @@ test("panels that repeat stand in whole repetitions, as large as a page allows",
   expect(panelGrid(["fc"])).toMatchObject({ columns: 1, rows: 1 });
   expect(panelGrid(network(2))).toMatchObject({ columns: 3, rows: 2 });
   expect(panelGrid(network(12))).toMatchObject({ columns: 6, rows: 6 });
+  const llama = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+  const layers = Array.from({ length: 30 }, (_, i) => llama.map((kind) => `layers.${i}.${kind}`)).flat();
+  expect(panelGrid(layers)).toMatchObject({ columns: 7, rows: 30, isAligned: true });
+  // Names without repetition do not get narrower squares.
+  const distinct = Array.from({ length: 60 }, (_, i) => String.fromCodePoint(0x4e00 + i));
+  expect(panelGrid(distinct).side).toBe(panelGrid(network(12)).side);
   const all = ["a", "b", "c", "d", "e", "f", "g"];
   for (let count = 1; count <= all.length; count++) {
     const { columns, rows } = panelGrid(all.slice(0, count));

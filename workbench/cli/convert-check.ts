@@ -84,9 +84,7 @@ export function checkLines({ check }: ConversionCheck, outcome: CheckOutcome): s
   const first = `check on ${on}: ${measure.label} ${value(before)} → ${value(converted)} (${change("converted")})`;
   const asked = limit === undefined ? "" : `, limit ${limit} ${measure.unit}`;
   if (putBack.length === 0) return [`${first}${asked}`];
-  const harms = putBack.map(({ harm }) => Math.max(0, harm));
-  const total = harms.reduce((sum, harm) => sum + harm, 0);
-  const told = putBack.map(({ layer }, i) => `${layer} (${percent((harms[i] as number) / total)})`).join(", ");
+  const told = putBack.map(({ layer, share }) => `${layer} (${percent(share)})`).join(", ");
   return [
     `${first}${asked}`,
     ...wrap(`put back to dense, with their shares of the harm: ${told}`),

@@ -67,7 +67,12 @@ export function addConversionOptions(command: Command): void {
         SYMMETRY_KINDS,
       ),
     )
-    .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000)
+    .option(
+      "--search-steps <count>",
+      "optimizer steps per layer, for --init search without --calibrate",
+      countFrom(1),
+      1000,
+    )
     .option(
       "--quantum <samples>",
       "with --init search and --calibrate: blocks of gblr begin and end at multiples of so many samples (default: 1)",

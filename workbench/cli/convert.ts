@@ -17,7 +17,7 @@ import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibration/calibrate.ts";
 import { hashedCalibration } from "../pipeline/calibration/hash.ts";
 import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
-import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
+import { type Converted, convertModel, isAllocatedLater, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
@@ -76,9 +76,11 @@ kernel, or with --convolutions per-kernel as one matrix for each position of
 the kernel. The structure tucker converts whole convolutions only; a 1×1
 convolution becomes lowrank.
 
-Initializations: svd minimizes the error of the matrix; search is the budgeted
-block search of GBLR; activation minimizes the error of the layer's output for
-inputs from the data set of --calibrate.
+Initializations: svd minimizes the error of the matrix; activation minimizes
+the error of the layer's output for inputs from the data set of --calibrate;
+search is the block search of GBLR, for outputs with --calibrate and for the
+matrix without. asvd, fwsvd and wanda are published
+methods for lowrank and for pruned matrices, also calibrated.
 
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.
@@ -141,14 +143,13 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
     print(
       [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
     );
-  else if (isAllocatedLater(options)) {
+  else if (isPlannedLater(options)) {
     print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
 
-/** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
-const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
-  allocate === "loss" || (init === "activation" && allocate === "global");
+const isPlannedLater = ({ init, allocate: allocation, calibrate }: ConvertVerbOptions): boolean =>
+  isAllocatedLater({ allocation, init, isCalibrated: calibrate !== undefined });
 
 /** The result of the verb; a dry run has the plan only. */
 type Done =
@@ -170,7 +171,7 @@ async function* convertAndSave(
     expectDense(model);
     const plan = (request: PlanRequest) => planConversion(model, { ...costOf(options), ...request });
     if (dryRun) {
-      const found = await plan({ allocation: isAllocatedLater(options) ? "uniform" : allocation });
+      const found = await plan({ allocation: isPlannedLater(options) ? "uniform" : allocation });
       yield { kind: "planned", plan: found };
       return { plan: found };
     }
@@ -315,7 +316,7 @@ async function* saveConverted(
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results];
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results, RUN_FILES.conversion];
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });

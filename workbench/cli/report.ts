@@ -20,7 +20,8 @@ const DESCRIPTION = `
 Writes report.html into the folder of a run: one self-contained HTML file with
 the curves, tables and block layouts of the run so far. A report can be written
 while the run is in progress, and after it was killed. The report lists what is
-missing.
+missing. The folder of a model that gblr convert has written has a report too:
+where its blocks are and what they are worth.
 `.trim();
 
 export function addReport(program: Command): void {
@@ -31,7 +32,7 @@ export function addReport(program: Command): void {
   })
     .summary("write the report of a run: curves, tables and block layouts in one HTML file")
     .description(DESCRIPTION)
-    .argument("<run>", "run folder")
+    .argument("<run>", "run folder, or the folder of a converted model")
     .option("--charts <folder>", "also write each chart to this folder as .svg, .png and .json (Vega-Lite)")
     .option("--json", JSON_DOCUMENT)
     .action(report);

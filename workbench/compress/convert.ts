@@ -39,7 +39,7 @@ export interface ConvertOptions {
    * Σ is read. Default none
    */
   corrections?: ReadonlyMap<string, Tensor2D>;
-  /** by layer name, see `StartOptions.importance`. Required where `INIT_DATA` says so */
+  /** by layer name, see `StartOptions.importance`. Required where `INIT_KINDS` says so */
   importances?: ReadonlyMap<string, Tensor1D> | undefined;
   /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
   whitening?: Whitening | undefined;
@@ -68,6 +68,8 @@ export interface ConvertOptions {
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
+  /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
+  tiles?: StartedLayer["tiles"];
   /** wall-clock time */
   seconds: number;
 }
@@ -227,17 +229,18 @@ async function* convertLayer(
     const importance = options.importances?.get(layer.name);
     const start = { structure, layer, covariance, importance, searchSteps, quantum, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
-    // A search compares its result with initialization `svd`; both use the same triples.
-    if (init === "search") await known.singularValues(layer.name, target);
+    // A search by entries compares its result with initialization `svd`; both use the same triples.
+    if (init === "search" && !covariance) await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
-    const { parameters, by } = yield* startLayer(target, init, { ...start, ...rules, triples });
+    const { parameters, by, tiles } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);
     const { error } = await layerErrors(weight, approximation);
     const { outputError } = await layerErrors(target, approximation, covariance);
     approximation.dispose();
     const cost = await structure.cost(parameters);
     replaceLayer(model, layer.name, structure, parameters);
-    return { ...layer, cost, by, error, ...(outputError !== undefined && { outputError }), seconds: seconds() };
+    const errors = { error, ...(outputError !== undefined && { outputError }) };
+    return { ...layer, cost, by, ...errors, ...(tiles && { tiles }), seconds: seconds() };
   } catch (error) {
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;

@@ -5,10 +5,10 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { type Conversion, FinishedLayers, INIT_DATA, needsCalibration } from "../compress/index.ts";
+import { FinishedLayers, INIT_KINDS, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
-import { updateRun, writeConversion } from "../report/index.ts";
+import { RUN_FILES, updateRun } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
 import type { CalibrationCache } from "./calibration/cache.ts";
@@ -20,6 +20,7 @@ import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
+import { recordConversion } from "./results/conversion-record.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
@@ -61,8 +62,7 @@ export interface CompressedVariant {
 }
 
 /** Model folders in a run folder: the model as converted, and as fine-tuned. */
-const CONVERTED = "converted";
-const MODEL = "model";
+const { converted: CONVERTED, model: MODEL } = RUN_FILES;
 
 /**
  * Runs a variant.
@@ -160,28 +160,19 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = needsCalibration(init) || INIT_DATA[init].isByOutputs || allocation === "loss" || sequential;
+  const isCalibrated = needsCalibration(init) || INIT_KINDS[init].isByOutputs || allocation === "loss" || sequential;
   const chosen = { samples, batch, seed: calibrationSeed };
   const calibration = isCalibrated ? hashedCalibration(data.calibration(chosen)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, quantum, signal: context.signal };
   const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
   const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
   const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
-  await record(folder, conversion);
+  await recordConversion(folder, conversion);
   if (maskSigma !== undefined && structureNamed(variant.structure).hasWidths) model.masks.sigma = maskSigma;
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
   return { seconds, layers, facts: await conversionFacts(conversion, { seconds, calibration }) };
-}
-
-async function record(folder: string, { layers }: Conversion): Promise<void> {
-  await writeConversion(
-    folder,
-    layers.map(({ name, structure, nIn, nOut, dense, cost, error }) => {
-      return { layer: name, structure, nIn, nOut, costBefore: dense, costAfter: cost, relativeError: error };
-    }),
-  );
 }
 
 /** Trains the model, with a teacher if the settings ask for distillation. */

@@ -29,7 +29,7 @@ export async function* save(
   { signal, ...options }: SaveOptions & { signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<PipelineEvent, Saved> {
   // Results in the folder are those of the model that is replaced.
-  await rm(join(folder, RUN_FILES.results), { force: true });
+  for (const file of [RUN_FILES.results, RUN_FILES.conversion]) await rm(join(folder, file), { force: true });
   return yield* saved(saveModel(model, folder, options), signal);
 }
 

@@ -33,6 +33,7 @@ export const RUN_FILES = {
   conversion: "conversion.json",
   classification: "classification.json",
   model: "model",
+  converted: "converted",
   picture: "structure.png",
   report: "report.html",
 } as const;

@@ -65,6 +65,21 @@ export type RunRecord = z.infer<typeof runRecordSchema>;
 
 export const comparisonSchema = z.array(comparisonRowSchema);
 
+const tile = z.object({
+  /** [first, end) */
+  rows: z.tuple([z.number(), z.number()]),
+  /** [first, end) */
+  columns: z.tuple([z.number(), z.number()]),
+  rank: z.number(),
+  /** multiply-adds per row of input */
+  cost: z.number(),
+  /** by how much the square of the output error would be larger without this tile */
+  worth: z.number(),
+});
+
+/** A part of a matrix for which a block search by outputs has found blocks. */
+export type Tile = z.infer<typeof tile>;
+
 export const conversionSchema = z.array(
   z.object({
     layer: z.string(),
@@ -76,6 +91,9 @@ export const conversionSchema = z.array(
     costAfter: z.number(),
     /** ‖W − Ŵ‖ / ‖W‖ */
     relativeError: z.number().optional(),
+    /** ‖(W − Ŵ) Σ^½‖ / ‖W Σ^½‖, if the layer was calibrated */
+    outputError: z.number().optional(),
+    tiles: z.array(tile).optional(),
   }),
 );
 

@@ -41,7 +41,10 @@ async function* searchByOutputs(
 ): AsyncGenerator<SearchProgress, StartedLayer> {
   const { layer, quantum = 1, signal } = options;
   for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum })) {
-    if (event.type === "found") return { parameters: { ...event.parameters }, by: "search" };
+    if (event.type === "found") {
+      const { parameters, tiles } = event;
+      return { parameters: { ...parameters }, by: "search", tiles };
+    }
     yield { kind: "search", name: layer.name, step: event.step, steps: event.steps, error: event.error };
     await eventLoopTurn();
     signal?.throwIfAborted();

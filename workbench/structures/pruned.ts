@@ -64,6 +64,7 @@ function prunedStructure({ stored, costWithin, costOf, groupsFor }: PrunedRule):
 
   return defineStructure(stored, {
     hasRank: false,
+    keepsZeros: true,
     costWithin,
 
     /** Magnitude pruning: the nearest matrix of this kind keeps the largest entries. */

@@ -11,6 +11,7 @@ import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import type { Triples } from "../gblr/init/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
+import type { TileSummary } from "../gblr/tiles/summary.ts";
 import type { MatrixSize } from "./budget.ts";
 
 /** Tensors by parameter name. */
@@ -34,15 +35,17 @@ export interface LayerToHold extends MatrixSize {
 
 /**
  * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
- * calibration. `search` is the block search of GBLR, for the output error if there is a covariance. `asvd` and `fwsvd` are published decompositions with a
+ * calibration, and `search` is the budgeted block search of GBLR. `asvd` and `fwsvd` are published decompositions with a
  * weight for each input, and `wanda` is a published rule of pruning.
  */
 export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
 
-/** What an initialization computes from calibration data. */
-export interface InitData {
+/** The properties of an initialization. */
+export interface InitKind {
+  /** in titles of variants */
+  title: string;
   /** whether it cannot be computed without the covariance of a layer's inputs */
   needsCovariance?: boolean;
   /** whether it needs `importance`, which is computed from gradients */
@@ -51,19 +54,19 @@ export interface InitData {
   isByOutputs?: boolean;
 }
 
-/** What each initialization computes from calibration data. */
-export const INIT_DATA: Readonly<Record<Init, InitData>> = {
-  svd: {},
-  search: { isByOutputs: true },
-  activation: { needsCovariance: true, isByOutputs: true },
-  asvd: { needsCovariance: true },
-  fwsvd: { needsImportance: true },
-  wanda: { needsCovariance: true },
+/** The initializations by name. */
+export const INIT_KINDS: Readonly<Record<Init, InitKind>> = {
+  svd: { title: "SVD" },
+  search: { title: "block search", isByOutputs: true },
+  activation: { title: "activation-aware", needsCovariance: true, isByOutputs: true },
+  asvd: { title: "ASVD", needsCovariance: true },
+  fwsvd: { title: "FWSVD", needsImportance: true },
+  wanda: { title: "Wanda", needsCovariance: true },
 };
 
 /** Whether an initialization cannot be computed without calibration data. */
 export const needsCalibration = (init: Init): boolean =>
-  Boolean(INIT_DATA[init].needsCovariance || INIT_DATA[init].needsImportance);
+  Boolean(INIT_KINDS[init].needsCovariance || INIT_KINDS[init].needsImportance);
 
 /** What an initialization is given. */
 export interface StartOptions {
@@ -71,10 +74,10 @@ export interface StartOptions {
   structure: Structure;
   /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_DATA` says so */
+  /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_KINDS` says so */
   covariance?: Tensor2D | undefined;
   /**
-   * (n_in), float32, at least 0, required where `INIT_DATA` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
+   * (n_in), float32, at least 0, required where `INIT_KINDS` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
    * calibration batches, where L is the loss. A common factor does not matter
    */
   importance?: Tensor1D | undefined;
@@ -86,7 +89,7 @@ export interface StartOptions {
   seed?: number;
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
   triples?: Triples | undefined;
-  /** optimizer steps of a `search` by entries */
+  /** optimizer steps of `search` */
   searchSteps: number;
   /** GBLR: blocks of a `search` by outputs begin and end at multiples of so many samples. Default 1 */
   quantum?: number | undefined;
@@ -112,6 +115,8 @@ export interface StartedLayer {
   parameters: StructureParameters;
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
+  /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
+  tiles?: readonly TileSummary[];
 }
 
 /**
@@ -162,6 +167,8 @@ export interface StructureKind {
    * files contain the trainable form beside the packed one. Default false
    */
   readonly hasWidths?: boolean;
+  /** whether entries of parameters that are 0 stay 0 in training, as in pruned matrices. Default false */
+  readonly keepsZeros?: boolean;
   /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 

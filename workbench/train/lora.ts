@@ -1,15 +1,17 @@
 // Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685) on the matrices of linear layers. For a dense layer the
 // matrix is its weight, for a structured layer each of its factors. A matrix F is trained as F + (α/r) B A, in which only
 // A and B change. The model always holds the sum, so evaluation, saving and masks need not know of adapters, and the
-// saved model has the format and the cost of the model without them. Gradients of the sum become gradients of A and B as
-// soon as they are found, so the gradients of a whole model are never in memory.
+// saved model has the format and the cost of the model without them: zeros of pruned matrices stay zero. Gradients of the
+// sum become gradients of A and B as soon as they are found, so the gradients of a whole model are never in memory.
 
 import {
   add,
+  cast,
   clone,
   keep,
   matMul,
   mul,
+  notEqual,
   reshape,
   type Tensor,
   type Tensor2D,
@@ -24,6 +26,7 @@ import { expectSetting } from "../engine/ops/operands.ts";
 import type { Parts, PassOn } from "../engine/tfjs/tape.ts";
 import type { Model } from "../models/model.ts";
 import { variableFrom } from "../models/variables.ts";
+import type { Structure } from "../structures/structure.ts";
 import { RunError } from "./events.ts";
 import type { Settings } from "./options.ts";
 
@@ -107,9 +110,12 @@ function chooseParameters(all: { name: string }[], pattern: string, type: string
 
 /** Whether a parameter determines the place of a block. */
 function isPlace(model: Model, name: string): boolean {
-  const dot = name.lastIndexOf(".");
-  return model.layers.get(name.slice(0, dot))?.structure.places?.includes(name.slice(dot + 1)) ?? false;
+  return structureOf(model, name)?.places?.includes(name.slice(name.lastIndexOf(".") + 1)) ?? false;
 }
+
+/** The structure of the layer that has the parameter. */
+const structureOf = (model: Model, name: string): Structure | undefined =>
+  model.layers.get(name.slice(0, name.lastIndexOf(".")))?.structure;
 
 /** Whether a parameter is a vector that is not trained and belongs to no linear layer. */
 function isBuffer(model: Model, name: string): boolean {
@@ -142,6 +148,8 @@ interface Adapter {
   a: Variable;
   /** (rows, r), zero at the start */
   b: Variable;
+  /** whether the sum is 0 where F is 0 */
+  keepsZeros: boolean;
 }
 
 /** Random stream of adapters, independent of others. */
@@ -188,6 +196,7 @@ export class Adapters {
         base: keep(clone(parameter)),
         a: variableFrom(start, [r, columns]),
         b: tidy(() => variable(zeros([rows, r]))),
+        keepsZeros: structureOf(model, name)?.keepsZeros ?? false,
       };
     });
     this.buffers = new Map([...model.parameters].filter(([name]) => isBuffer(model, name)));
@@ -206,10 +215,16 @@ export class Adapters {
     }
   }
 
-  /** Sets every adapted parameter to F + (α/r) B A. Must be called whenever A or B have changed. */
+  /**
+   * Sets every adapted parameter to F + (α/r) B A, without the entries that stay 0. Must be called whenever A or B have
+   * changed.
+   */
   merge(): void {
-    for (const { parameter, base, a, b } of this.adapters) {
-      tidy(() => parameter.assign(add(base, reshape(matMul(mul(b, this.scale), a as Tensor as Tensor2D), base.shape))));
+    for (const { parameter, base, a, b, keepsZeros } of this.adapters) {
+      tidy(() => {
+        const sum = add(base, reshape(matMul(mul(b, this.scale), a as Tensor as Tensor2D), base.shape));
+        parameter.assign(keepsZeros ? mul(sum, cast(notEqual(base, 0), "float32")) : sum);
+      });
     }
   }
 

@@ -1,6 +1,7 @@
 // Matrices and covariances for tests of the tile search, ordinary and adversarial, and the best low rank for them in
 // float64, which no result of the search may be worse than.
 
+import * as tf from "@tensorflow/tfjs-core";
 import { product, svdFloat64, symmetricEigenFloat64 } from "../../../workbench/engine/linalg/float64.ts";
 import { sample } from "../../engine/ops/operands.ts";
 
@@ -138,3 +139,6 @@ export function bestLowRank(weight: Values, root: Values, rank: number): Values 
   const basis = { values: left, rows: rank, columns: weight.rows };
   return times(transposed(basis), times(basis, weight));
 }
+
+export const tensorOf = ({ values, rows, columns }: Values): tf.Tensor2D =>
+  tf.tensor2d(Float32Array.from(values), [rows, columns]);

@@ -91,6 +91,9 @@ describe.skipIf(!HUB_IS_HERE)("a check of GPT-2 on WikiText", () => {
     expect(check.putBack.length).toBeLessThan(layers.length);
     const harms = check.putBack.map(({ harm }) => harm);
     expect(harms).toEqual(harms.toSorted((a, b) => b - a));
+    const shares = check.putBack.map(({ share }) => share);
+    expect(shares[0]).toBeGreaterThan(1 / layers.length);
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeLessThanOrEqual(1 + 1e-9);
     expect(check.after.metrics.perplexity).toBeCloseTo(await perplexity(at("safe")), 1);
     const put = new Set(check.putBack.map(({ layer }) => layer));
     for (const { name, structure, cost, dense: all, error } of layers) {

@@ -139,6 +139,23 @@ export class TileFit {
     return found;
   }
 
+  /** By how much the squared error, as a share of ‖W‖², would be larger without a tile; 0 for a tile of rank 0. */
+  async worthOf(tile: number): Promise<number> {
+    const { rows } = this.layout.tiles[tile] as Tile;
+    const factors = this.factors[tile];
+    if (!factors) return 0;
+    const image = await this.imageOf(tile, factors);
+    // ‖R + X‖² − ‖R‖² = ⟨X, X + 2 R⟩ loses fewer digits than the difference of the squares.
+    const growth = tidy(() => {
+      const left = slice(this.residual, [rows.start, 0], [lengthOf(rows), this.metric.nIn]);
+      return sum(sum(mul(image, add(image, mul(left, 2))), 1));
+    });
+    const [value = 0] = await growth.data();
+    image.dispose();
+    growth.dispose();
+    return value;
+  }
+
   dispose(): void {
     this.residual.dispose();
     for (const factors of this.factors) disposeOf(factors);

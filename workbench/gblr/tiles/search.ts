@@ -35,6 +35,7 @@ import {
   wholeRank,
 } from "./layout.ts";
 import { lengthOf, OutputMetric } from "./metric.ts";
+import { summariesOf, type TileSummary } from "./summary.ts";
 
 /** Options of `searchTiles`. */
 export interface TileSearchOptions {
@@ -51,10 +52,18 @@ export interface TileSearchOptions {
 /** Progress of a search, or its result, which the caller disposes of. */
 export type TileSearchEvent =
   | { type: "progress"; step: number; steps: number; error: number }
-  | { type: "found"; parameters: GblrParameters; error: number; cost: number; damping: number };
+  | {
+      type: "found";
+      parameters: GblrParameters;
+      error: number;
+      cost: number;
+      damping: number;
+      tiles: readonly TileSummary[];
+    };
 
-/** Rounds with fixed ranks at the end. */
-const LAST_ROUNDS = 3;
+/** Most rounds with fixed ranks at the end. They end before where one lowers the error by less than `LEAST_GAIN`. */
+const LAST_ROUNDS = 20;
+const LEAST_GAIN = 5e-4;
 /** Ranks change in a round by at most this share of the smaller side. */
 const STEP = 1 / 48;
 /** The price of a multiply-add changes in a round at most by this factor. */
@@ -110,8 +119,10 @@ export async function* searchTiles(
         await search.round();
         yield { type: "progress", step: ++step, steps, error: await fit.error() };
       }
-      ranked.push({ search, error: await search.expectedError() });
-      yield { type: "progress", step: ++step, steps, error: await fit.error() };
+      await search.settle();
+      const error = await fit.error();
+      ranked.push({ search, error });
+      yield { type: "progress", step: ++step, steps, error };
     }
     // The first layout, low rank, comes before the others where finishing them does not make them better.
     const [lowRank, ...divided] = ranked;
@@ -125,7 +136,7 @@ export async function* searchTiles(
     }
     const finished: { search: LayoutSearch; error: number }[] = [];
     for (const search of finalists) {
-      await search.finish();
+      for await (const error of search.finish()) yield { type: "progress", step: ++step, steps, error };
       finished.push({ search, error: await search.fit.error() });
     }
     finished.sort((a, b) => a.error - b.error);
@@ -224,19 +235,28 @@ class LayoutSearch {
   }
 
   /** Brings the cost within the budget, and fits all tiles with the ranks that follow. */
-  async finish(): Promise<void> {
+  async settle(): Promise<void> {
     const { fit } = this;
+    if (fit.layout.tiles.length === 1) return;
     fit.settle(this.allowed);
     const ranks = [...fit.ranks];
-    for (let round = 0; round < LAST_ROUNDS; round++) {
-      await this.pass((tile) => ({ least: ranks[tile] as number, most: ranks[tile] as number }));
-      if (ranks.length === 1) return;
-    }
+    await this.pass((tile) => ({ least: ranks[tile] as number, most: ranks[tile] as number }));
   }
 
-  /** The error, corrected for a cost that does not meet the budget yet. */
-  async expectedError(): Promise<number> {
-    return (await this.fit.error()) * (this.fit.cost / this.allowed);
+  /**
+   * Brings the cost within the budget, and fits all tiles with the ranks that follow, until their error hardly falls.
+   * @returns the error after each round
+   */
+  async *finish(): AsyncGenerator<number, void> {
+    if (this.fit.layout.tiles.length === 1) return;
+    let before = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < LAST_ROUNDS; round++) {
+      await this.settle();
+      const error = await this.fit.error();
+      yield error;
+      if (!(error < (1 - LEAST_GAIN) * before)) return;
+      before = error;
+    }
   }
 
   private async pass(choice: (tile: number) => { least: number; most: number }): Promise<void> {
@@ -299,7 +319,7 @@ async function realized(fit: TileFit, { target, metric, scale, mostError }: Real
   parameters.lr_weight1.dispose();
   parameters.lr_weight2.dispose();
   const cost = blocks.reduce((total, { rows, columns }) => total + lengthOf(rows) + lengthOf(columns), 0);
-  return { parameters: scaled, error, cost };
+  return { parameters: scaled, error, cost, tiles: await summariesOf(fit) };
 }
 
 async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {

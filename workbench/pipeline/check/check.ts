@@ -31,6 +31,8 @@ export interface PutBack {
   layer: string;
   /** loss that its conversion added, nats; an estimate on the first inputs of the data */
   harm: number;
+  /** share of the harms of all layers that were converted, those without harm left out */
+  share: number;
 }
 
 /** The result of a check. */
@@ -106,7 +108,9 @@ export async function* convertChecked(
     });
     const after = scores.get(count);
     if (!after) throw nothingLeft(harms.length, { limit, measure, increase });
-    const putBack = harms.slice(0, count).map(([layer, harm]) => ({ layer, harm }));
+    // 1 where no layer has a harm on the first inputs, though the loss has risen on all of them.
+    const total = harms.reduce((sum, [, harm]) => sum + Math.max(0, harm), 0) || 1;
+    const putBack = harms.slice(0, count).map(([layer, harm]) => ({ layer, harm, share: Math.max(0, harm) / total }));
     withPutBack(model, harms.slice(0, count), kept);
     const increases = { converted: increase, after: measure.increase(before, after) };
     const outcome = { ...told, converted: whole, after, increase: increases, putBack, evaluations };
@@ -189,8 +193,9 @@ function withPutBack(
 
 /** The conversion without the layers that were put back: they have their dense cost and no error. */
 function conversionWith(conversion: Conversion, model: Model, putBack: ReadonlySet<string>): Conversion {
-  const layers = conversion.layers.map((layer): ConvertedLayer => {
-    if (!putBack.has(layer.name)) return layer;
+  const layers = conversion.layers.map((converted): ConvertedLayer => {
+    if (!putBack.has(converted.name)) return converted;
+    const { tiles: _, ...layer } = converted;
     const errors = { error: 0, ...(layer.outputError !== undefined && { outputError: 0 }) };
     return { ...layer, ...errors, structure: dense.name, cost: layer.dense };
   });

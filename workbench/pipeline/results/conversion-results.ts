@@ -1,6 +1,6 @@
 // The results of a conversion, which `gblr convert` writes as results.json into the model folder: how the model was made,
-// at which cost and with which errors. An evaluation of the folder repeats these facts beside its metrics
-// (evaluation-results.ts).
+// at which cost and with which errors; the layers are in conversion.json. An evaluation of the folder repeats these facts
+// beside its metrics (evaluation-results.ts).
 
 import { join } from "node:path";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
@@ -13,6 +13,7 @@ import type { Source } from "../fetch.ts";
 import { costFacts, memoryFacts, sizeOnDisk } from "../measure.ts";
 import type { Origin } from "../stage.ts";
 import { variantOf } from "../variants.ts";
+import { recordConversion } from "./conversion-record.ts";
 import { conversionFacts } from "./row-facts.ts";
 import { modelFacts } from "./source-facts.ts";
 
@@ -48,7 +49,7 @@ export interface CheckedRows {
 }
 
 /**
- * Writes results.json into the folder of a converted model.
+ * Writes results.json and conversion.json into the folder of a converted model.
  * @throws RunError if it cannot be written
  */
 export async function writeConversionResults(folder: ConvertedFolder): Promise<void> {
@@ -67,6 +68,7 @@ export async function writeConversionResults(folder: ConvertedFolder): Promise<v
     model: await modelFacts(source),
     ...(checked && { dataset: checked.dataset, comparisonSplit: checked.split }),
   };
+  await recordConversion(out, folder.converted.conversion);
   const row = await rowOf(folder);
   await writeResultsFile(join(out, RUN_FILES.results), finishedResults(facts, checked ? [checked.before, row] : [row]));
 }

@@ -47,7 +47,7 @@ export function layerRows({ inspection, structure, conversion = [] }: LayerSourc
         live: blocks?.live,
         blocks: blocks?.all,
         uncovered: blocks?.uncovered,
-        relativeError: converted.get(name)?.relativeError,
+        relativeError: recordOf(name, converted)?.relativeError,
       }));
   }
   const names = structure ? Object.keys(structure.layers) : conversion.map(({ layer }) => layer);
@@ -65,6 +65,13 @@ export function layerRows({ inspection, structure, conversion = [] }: LayerSourc
       relativeError: before?.relativeError,
     };
   });
+}
+
+/** The record of a layer, whose name in files may have a prefix, such as `model.`, that conversion.json does not have. */
+function recordOf(name: string, converted: ReadonlyMap<string, ConvertedLayer>): ConvertedLayer | undefined {
+  const found = converted.get(name);
+  const dot = name.indexOf(".");
+  return found || dot < 0 ? found : recordOf(name.slice(dot + 1), converted);
 }
 
 /** The rows as a table; columns that are empty in every row are left out. */

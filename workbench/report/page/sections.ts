@@ -14,12 +14,15 @@ import { comparisonSentence, comparisonTable } from "./comparison.ts";
 import { drawing, type Html, html, section, sentence } from "./html.ts";
 import { layerRows, layerTable } from "./layers.ts";
 import { environmentTable, gapTable, mistakesTable, settingsTable } from "./tables.ts";
+import { worthRows, worthTable } from "./worth.ts";
 
 /** The content of a report: a run, and its model or the reason why the model cannot be read. */
 export interface Shown {
   run: Run;
-  /** the model in the folder model/ */
+  /** the model in the folder model/, or the converted one if it is not trained */
   model?: Described | undefined;
+  /** title of its picture */
+  modelTitle?: string;
   /** why the model could not be read, as a sentence */
   modelProblem?: string | undefined;
   /** structure.png, if the model itself could not be read */
@@ -76,9 +79,9 @@ export async function structureSection(shown: Shown): Promise<Html | undefined> 
 /** The block layout picture, or the reason why the model cannot be read. */
 export function layoutSection(shown: Shown): Html | undefined {
   if (isPlain(shown)) return undefined;
-  const { run, model, modelProblem, picture } = shown;
+  const { run, model, modelTitle = "Final model", modelProblem, picture } = shown;
   const [id, heading] = ["layout", "Block layout"];
-  const svg = model && structurePicture(model, "Final model");
+  const svg = model && structurePicture(model, modelTitle);
   const label = "Block layout of each GBLR matrix: brighter where more blocks overlap";
   if (svg) return section(id, heading, html`<figure class="picture">${drawing(labeled(svg, label))}</figure>`);
   if (picture) {
@@ -103,6 +106,12 @@ export function layersSection(shown: Shown): Html | undefined {
   });
   if (rows.length > 0) return section(id, heading, layerTable(rows));
   return pendingSection(run, { id, heading, text: "No layer has been converted yet." });
+}
+
+/** What the blocks of each layer are worth; undefined if no layer has been searched by outputs. */
+export function worthSection({ run }: Shown): Html | undefined {
+  const rows = worthRows(run.conversion ?? []);
+  return rows.length > 0 ? section("worth", "What blocks are worth", worthTable(rows)) : undefined;
 }
 
 /** Metrics by split and confusions of classes; undefined for runs without classification. */

@@ -8,6 +8,7 @@ import { reason } from "../../../hub/files/byte-source.ts";
 import { formatDuration } from "../../../hub/text/numbers.ts";
 import { describeModel } from "../describe-model.ts";
 import { stepsOf } from "../metrics-log.ts";
+import { readResults } from "../results-file.ts";
 import { RUN_FILES, type Run, readRun } from "../run-files.ts";
 import { RunError } from "../run-record.ts";
 import { drawing, type Html, html } from "./html.ts";
@@ -20,6 +21,7 @@ import {
   type Shown,
   structureSection,
   trainingSection,
+  worthSection,
 } from "./sections.ts";
 import { STYLE } from "./style.ts";
 import { dateText } from "./tables.ts";
@@ -50,6 +52,7 @@ ${await trainingSection(shown)}
 ${await structureSection(shown)}
 ${layoutSection(shown)}
 ${layersSection(shown)}
+${worthSection(shown)}
 ${factsSection(shown)}
 </main>
 </body>
@@ -98,16 +101,38 @@ export async function writeReport(folder: string): Promise<void> {
 }
 
 async function shownOf(folder: string): Promise<Shown> {
-  const run = await readRun(folder);
-  const model = join(folder, RUN_FILES.model);
-  if (!(await stat(model).catch(() => undefined))) return { run, picture: await pictureIn(folder) };
+  const read = await readRun(folder);
+  const found = await modelOf(read);
+  const run = found?.place === folder ? await withResults(read) : read;
+  if (!found) return { run, picture: await pictureIn(folder) };
   try {
-    return { run, model: await describeModel(model) };
+    return { run, model: await describeModel(found.place), modelTitle: found.title };
   } catch (error) {
     // The model of a running run may be incomplete. The rest of the report is still useful.
     const problem = error instanceof Error ? error.message : String(error);
     return { run, modelProblem: `The model cannot be read: ${problem}.`, picture: await pictureIn(folder) };
   }
+}
+
+/** Where the model is of which a report shows the blocks: the trained one, or a converted one if none is trained. */
+async function modelOf({ folder, metrics }: Run): Promise<{ place: string; title: string } | undefined> {
+  const places = [
+    { place: join(folder, RUN_FILES.model), title: "Final model" },
+    ...(stepsOf(metrics).length > 0 ? [] : [{ place: join(folder, RUN_FILES.converted), title: "Converted model" }]),
+  ];
+  for (const each of places) if (await stat(each.place).catch(() => undefined)) return each;
+  // `gblr convert` writes its records into the folder of the model itself.
+  const isModel = await stat(join(folder, "config.json")).catch(() => undefined);
+  return isModel && { place: folder, title: "Converted model" };
+}
+
+/** A converted model has its facts in results.json instead of run.json. */
+async function withResults(run: Run): Promise<Run> {
+  const read = await readResults(run.folder).catch(() => undefined);
+  if (run.record || !read) return run;
+  const { rows, split, ...facts } = read.results;
+  const record = { ...facts, ...(split !== undefined && { comparisonSplit: split }) };
+  return { ...run, record, comparison: rows.filter(({ metrics }) => Object.keys(metrics).length > 0) };
 }
 
 const pictureIn = (folder: string): Promise<Uint8Array | undefined> =>

@@ -55,7 +55,7 @@ export function layoutPicture({ title, subtitle, panels }: LayoutPicture): strin
   const grid = panelGrid(panels.map(({ name }) => name));
   const rasters = panels.map(({ layout }) => rasterOf(layout, grid.side * PIXELS));
   const range = rangeOf(rasters);
-  const size = grid.side > 250 ? 14 : 12;
+  const size = grid.side > 250 ? 14 : grid.side > 150 ? 12 : 10.5;
   const longestNote = Math.max(0, ...panels.map(({ note }) => note.length));
   const names = shortNames(
     panels.map(({ name }) => name),
@@ -198,22 +198,26 @@ interface Grid {
   side: number;
   columns: number;
   rows: number;
+  /** whether layers of the same kind are in the same column */
+  isAligned: boolean;
 }
 
 /** Space around a square for its axes, its title and the gap to the next panel, px. */
 const PANEL_MARGIN = { left: 44, right: 16, top: 30, bottom: 40 } as const;
 
 const PAGE = { width: 1440, height: 1100 };
-/**
- * Sides of squares that are tried, px. The page becomes longer than PAGE rather than the squares smaller than the last.
- */
+/** Sides of squares that are tried, px. The page becomes longer than PAGE rather than the squares smaller than the last. */
 const SIDES = [520, 400, 300, 230, 176];
+/** Smaller sides for networks whose kinds of layers do not fit into one row otherwise, such as the seven of Llama. */
+const NARROW_SIDES = [140, 116];
 
-/** The grid with the largest squares for which all panels fit on one page. */
+/** The grid with the largest squares for which all panels fit on one page, or else layers of one kind are in a column. */
 export function panelGrid(names: readonly string[]): Grid {
   const grids = SIDES.map((side) => gridOf(names, side));
   const fits = ({ side, rows }: Grid) => rows * cellHeight(side) <= PAGE.height;
-  return grids.find(fits) ?? (grids.at(-1) as Grid);
+  const last = grids.at(-1) as Grid;
+  const narrow = () => [last, ...NARROW_SIDES.map((side) => gridOf(names, side))].find(({ isAligned }) => isAligned);
+  return grids.find(fits) ?? narrow() ?? last;
 }
 
 const cellWidth = (side: number): number => PANEL_MARGIN.left + side + PANEL_MARGIN.right;
@@ -226,7 +230,7 @@ function gridOf(names: readonly string[], side: number): Grid {
   const kinds = new Set(names.map((name) => name.replace(/\d+/g, "#"))).size;
   const repeats = kinds < names.length && kinds <= fit;
   const columns = Math.max(1, Math.min(names.length, repeats ? fit - (fit % kinds) : fit));
-  return { side, columns, rows: Math.ceil(names.length / columns) };
+  return { side, columns, rows: Math.ceil(names.length / columns), isAligned: repeats };
 }
 
 interface ColorBar {

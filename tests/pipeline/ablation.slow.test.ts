@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openSafetensors } from "../../hub/safetensors/index.ts";
+import { addConvert } from "../../workbench/cli/convert.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { Engine } from "../../workbench/engine/core/types.ts";
 import { ablate, ablationSettings } from "../../workbench/pipeline/ablation.ts";
@@ -15,6 +16,7 @@ import { experiment } from "../../workbench/pipeline/experiment.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { compareResults } from "../../workbench/report/compare/compare.ts";
 import { readResults } from "../../workbench/report/results-file.ts";
+import { runOffline, runVerb } from "../cli/in-process.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { makeTinyHub } from "./tiny-hub.ts";
@@ -22,6 +24,7 @@ import { makeTinyHub } from "./tiny-hub.ts";
 setDefaultTimeout(240_000);
 
 const at = temporaryFolder();
+runOffline(at("cache"));
 const CONTEXT = 32;
 const SAMPLES = 3;
 const VALUES = { quanta: [8, 16], sigmas: [], isTrained: false };
@@ -129,6 +132,38 @@ test("a quantum aligns the windows of saved blocks, and σ makes masks smooth an
   expect(config("converted").sigma).toBeUndefined();
   const perplexities = (await readResults(folder)).results.rows.map(({ metrics }) => metrics.perplexity);
   expect(new Set(perplexities).size).toBe(4);
+});
+
+test("gblr convert draws its calibration data too, and converts with a quantum", async () => {
+  const out = at("converted");
+  const data = [
+    "--calibrate",
+    dataset,
+    "--calibrate-samples",
+    "4",
+    "--calibrate-context",
+    "16",
+    "--calibrate-seed",
+    "3",
+  ];
+  const method = ["--structure", "gblr", "--budget", "0.5", "--layers", "h.0", "--engine", "wasm", "--quantum", "8"];
+  const plain = await runVerb(addConvert, ["convert", model, ...method, ...data, "--out", out]);
+  expect(plain).toMatchObject({
+    code: 2,
+    stderr: "gblr: --quantum needs --init search and --calibrate; give them, or leave out --quantum\n",
+  });
+  const done = await runVerb(addConvert, ["convert", model, ...method, "--init", "search", ...data, "--out", out]);
+  expect(done.code).toBe(0);
+  expect((await spansIn(out)).every((spans) => spans.every((sample) => sample % 8 === 0))).toBe(true);
+  const [row] = (await readResults(out)).results.rows;
+  expect(row).toMatchObject({ seeds: { seed: 0, calibrationSeed: 3 }, method: { init: "search", quantum: 8 } });
+  const { tokens } = await tokensOf({ dataset, tokenizer: model, split: "train", cache: at("tokens") });
+  const read = async (i: number) => Int32Array.from(await tokens.read(i * 16, 16));
+  const windows = { length: Math.ceil((tokens.length - 1) / 16), context: 16, read };
+  const hash = createHash("sha256");
+  for (let i = 0; i < 4; i++) hash.update(await drawnWindows(windows, { count: 4, seed: 3 }).read(i));
+  await tokens.close();
+  expect(row?.calibration).toMatchObject({ samples: 4, sha256: hash.digest("hex") });
 });
 
 test("training with a learning rate of 0 for widths keeps them", async () => {

@@ -47,9 +47,10 @@ test("a variant with settings of its own has them in its key, its title and its 
 
 test.each([
   ["gblr+speed=8", '"gblr+speed=8" has a setting "speed=8"; give +name=value with one of quantum, mask-sigma'],
-  ["gblr+quantum=0", '"gblr+quantum=0": quantum cannot be "0"; see --quantum'],
+  ["gblr:search+quantum=0", '"gblr:search+quantum=0": quantum cannot be "0"; see --quantum'],
   ["gblr+quantum", '"gblr+quantum": quantum cannot be ""; see --quantum'],
   ["gblr+shrink=fast", '"gblr+shrink=fast": shrink cannot be "fast"; see --shrink'],
+  ["gblr+quantum=8", '"gblr+quantum=8" has a quantum, which only a search keeps; give gblr:search'],
   ["lowrank+quantum=8", '"lowrank+quantum=8" has a setting of widths, but lowrank has none; leave it out'],
 ])("%s is refused", (text, message) => {
   expect(() => parseVariant(text)).toThrow(message);

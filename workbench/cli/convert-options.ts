@@ -68,15 +68,15 @@ export function addConversionOptions(command: Command): void {
       ),
     )
     .option(
-      "--quantum <samples>",
-      "with --init search and --calibrate: blocks of gblr begin and end at multiples of so many samples (default: 1)",
-      countFrom(1),
-    )
-    .option(
       "--search-steps <count>",
       "optimizer steps per layer, for --init search without --calibrate",
       countFrom(1),
       1000,
+    )
+    .option(
+      "--quantum <samples>",
+      "with --init search and --calibrate: blocks of gblr begin and end at multiples of so many samples (default: 1)",
+      countFrom(1),
     );
 }
 

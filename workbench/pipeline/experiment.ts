@@ -255,6 +255,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
+  if (settings.quantum !== undefined && settings.init !== "search") problems.push("--quantum needs --init search");
   if (sigma && (sigma[0] as number) > (sigma[1] as number)) {
     problems.push(`--sigma ${sigma} decreases; give the smaller value first`);
   }

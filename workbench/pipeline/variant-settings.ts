@@ -1,6 +1,7 @@
 // The settings that a variant has for itself, such as `+quantum=8+sequential` in flags: they are parsed and checked here,
 // and named in titles and in folder names.
 
+import type { Init } from "../compress/index.ts";
 import { type ExperimentSettings, experimentShape, type SettingMeta } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
 
@@ -34,6 +35,7 @@ interface Place {
   /** the whole variant as it was given */
   text: string;
   structure: string;
+  init: Init;
   hasWidths: boolean;
 }
 
@@ -47,7 +49,7 @@ export function parseOwn(settings: readonly string[], place: Place): VariantSett
   return Object.fromEntries(settings.map((setting) => parseSetting(setting, place)));
 }
 
-function parseSetting(setting: string, { text, structure, hasWidths }: Place): [SettingName, unknown] {
+function parseSetting(setting: string, { text, structure, init, hasWidths }: Place): [SettingName, unknown] {
   const [flag, value, ...rest] = setting.split("=");
   const name = NAMES.find((known) => wordsOf(known, "-") === flag);
   if (name === undefined || rest.length > 0) {
@@ -56,6 +58,9 @@ function parseSetting(setting: string, { text, structure, hasWidths }: Place): [
   }
   if (OF_WIDTHS.includes(name) && !hasWidths) {
     throw new SettingsError(`"${text}" has a setting of widths, but ${structure} has none; leave it out`);
+  }
+  if (name === "quantum" && init !== "search") {
+    throw new SettingsError(`"${text}" has a quantum, which only a search keeps; give ${structure}:search`);
   }
   const found = readings(value)
     .map((each) => SHAPE[name].safeParse(each))

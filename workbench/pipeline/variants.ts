@@ -125,7 +125,7 @@ export function parseVariant(text: string): Variant {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
   const { hasWidths = false } = structureNamed(variant.structure);
-  const own = settings.length === 0 ? {} : parseOwn(settings, { text, structure, hasWidths });
+  const own = settings.length === 0 ? {} : parseOwn(settings, { text, structure, init: variant.init, hasWidths });
   const key = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(own)].join("-");
   const title = titleWith(variant, { budget, settings: own, names: Object.keys(own) });
   const given = { ...(budget !== undefined && { budget }), ...(settings.length > 0 && { own }) };

@@ -141,5 +141,5 @@ test.each(["--calibrate-samples", "--calibration-samples"])("recipes and convert
   const convert = new Command();
   addCalibrationOptions(convert);
   convert.parse([flag, "7"], { from: "user" });
-  expect(convert.opts()).toEqual({ calibrateSamples: 7 });
+  expect(convert.opts()).toMatchObject({ calibrateSamples: 7 });
 });

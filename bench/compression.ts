@@ -7,10 +7,10 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { Command } from "commander";
-import { formatBytes, percent } from "../hub/text/numbers.ts";
+import { formatBytes } from "../hub/text/numbers.ts";
 import { compareResults } from "../workbench/report/compare/compare.ts";
 import { compareLayers, layerChart, layerTable } from "../workbench/report/compare/layers.ts";
-import { compareTable, markdownTable } from "../workbench/report/compare/table.ts";
+import { type CompareTable, compareTable, markdownTable } from "../workbench/report/compare/table.ts";
 import { type Chart, chartToFiles } from "../workbench/report/index.ts";
 import type { Results } from "../workbench/report/results.ts";
 import { readResults } from "../workbench/report/results-file.ts";
@@ -26,6 +26,11 @@ const command = new Command("bun bench/compression.ts")
     "\nExample:\n  bun bench/compression.ts runs/smollm2-table-gblr --out bench/results/smollm2-compression-amd-epyc",
   )
   .parse();
+
+/** How the rows are called by their authors. */
+const NAMES = `"low rank" is SVD; "low rank, activation-aware" is SVD-LLM with whitening only, and "sequential" adds its update: each
+layer is fitted to the inputs that the compressed layers before it cause. "global" and "by loss" are learned ranks. Monarch,
+block low rank, BTT and BLAST are refitted to outputs as GBLR is.`;
 
 const { out, title } = command.opts<{ out: string; title: string }>();
 const [folder] = command.args as [string];
@@ -51,8 +56,8 @@ function* page(): Generator<string> {
   yield NAMES;
   for (const budget of budgetsOf(before.groups)) {
     const groups = before.groups.filter(({ first }) => first.method === undefined || first.budget?.budget === budget);
-    yield `## ${percent(1 - budget)} fewer parameters`;
-    yield markdownTable(compareTable(groups.map(titled), before.metrics));
+    yield `## ${Number((100 * (1 - budget)).toPrecision(3))} % fewer parameters`;
+    yield markdownTable(withoutStages(compareTable(groups.map(titled), before.metrics)));
   }
   if (recovery.length > 0) {
     const { lora, steps, batch, context, learningRate } = results.settings;
@@ -70,13 +75,25 @@ function* page(): Generator<string> {
     yield markdownTable(layerTable(layers));
     yield `![Output errors of the layers, by kind](${path.basename(out)}-layers.png)`;
   }
-  if (before.notes.length > 0) yield before.notes.map((note) => `- ${note}`).join("\n");
+  if (before.notes.length > 0) yield before.notes.map((note) => `- ${withoutFolders(note)}`).join("\n");
   yield [
     "```sh",
-    results.command,
+    withoutFolders(results.command),
     `bun bench/compression.ts ${path.basename(folder)} --out ${path.basename(out)}`,
     "```",
   ].join("\n");
+}
+
+/** A table all of whose rows are of one stage. */
+function withoutStages({ texts, headings, rows }: CompareTable): CompareTable {
+  const at = headings.indexOf("fine-tuning");
+  if (at < 0) return { texts, headings, rows };
+  return { texts: texts - 1, headings: headings.toSpliced(at, 1), rows: rows.map((row) => row.toSpliced(at, 1)) };
+}
+
+/** Paths without the folders of this machine. */
+function withoutFolders(text: string): string {
+  return text.replace(/(^|[\s='"])\/\S*\/(?=[^\s/])/g, "$1");
 }
 
 /** On what and with what was measured. */
@@ -91,11 +108,6 @@ function facts({ updated, machine, engine, device, precision, versions, settings
     "Budgets are shares of the multiply-adds of the linear layers, which are their parameters. The time is that of the conversion; tokens/s are those of the evaluation.",
   ].join("\n");
 }
-
-/** How the rows are called by their authors. */
-const NAMES = `"low rank" is SVD; "low rank, activation-aware" is SVD-LLM with whitening only, and "sequential" adds its update: each
-layer is fitted to the inputs that the compressed layers before it cause. "global" and "by loss" are learned ranks. Monarch,
-block low rank, BTT and BLAST are refitted to outputs as GBLR is.`;
 
 /** Draws a chart as PNG. */
 async function picture(drawn: Chart, target: string): Promise<string> {

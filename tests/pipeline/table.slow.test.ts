@@ -219,8 +219,8 @@ test("the page of a run has a table for each budget, the recovery, errors by lay
   expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
   const page = readFileSync(at("page.md"), "utf8");
   expect(page.match(/^## .*/gm)).toEqual([
-    "## 20.0 % fewer parameters",
-    "## 40.0 % fewer parameters",
+    "## 20 % fewer parameters",
+    "## 40 % fewer parameters",
     "## Recovery",
     "## The best of each structure",
     "## Output errors by layer",

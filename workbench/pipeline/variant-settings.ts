@@ -59,14 +59,16 @@ function parseSetting(setting: string, { text, structure, init, hasWidths }: Pla
   if (OF_WIDTHS.includes(name) && !hasWidths) {
     throw new SettingsError(`"${text}" has a setting of widths, but ${structure} has none; leave it out`);
   }
-  if (name === "quantum" && init !== "search") {
-    throw new SettingsError(`"${text}" has a quantum, which only a search keeps; give ${structure}:search`);
-  }
   const found = readings(value)
     .map((each) => SHAPE[name].safeParse(each))
     .find(({ success }) => success);
-  if (found && value !== "") return [name, found.data];
-  throw new SettingsError(`"${text}": ${flag} cannot be "${value ?? ""}"; see --${flag}`);
+  if (!found || value === "") {
+    throw new SettingsError(`"${text}": ${flag} cannot be "${value ?? ""}"; see --${flag}`);
+  }
+  if (name === "quantum" && init !== "search") {
+    throw new SettingsError(`"${text}" has a quantum, which only a search keeps; give ${structure}:search`);
+  }
+  return [name, found.data];
 }
 
 const SWITCHES: Readonly<Record<string, boolean>> = { true: true, false: false };

@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { ShapeError } from "../../workbench/engine/core/errors.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { solvePositive, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
+import { solvePositive, solveTriangular, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
 import { forEachEngine } from "./engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "./ops/operands.ts";
 
@@ -233,6 +233,78 @@ forEachEngine("linalg", () => {
     tf.dispose([a, b, found as tf.Tensor2D]);
   });
 
+  const triangles = [false, true].flatMap((transposed) =>
+    [
+      [1, 1],
+      [1, 4],
+      [7, 1],
+      [24, 9],
+      [40, 40],
+    ].map(([n, m]) => ({ n: n as number, m: m as number, transposed })),
+  );
+
+  test.each(triangles)(
+    "solveTriangular of ($n, $n) and ($n, $m), transposed: $transposed, leaves a residual of float32's rounding",
+    async ({ n, m, transposed }) => {
+      const whole = Float32Array.from(sample(n + m, [n, n]).values, (value, i) =>
+        i % (n + 1) === 0 ? 1 + Math.abs(value) : value / 4,
+      );
+      // What is above the diagonal is not part of the matrix.
+      const lower = Float64Array.from(whole, (value, i) => (i % n <= Math.floor(i / n) ? value : 0));
+      const right = sample(n, [n, m]).values;
+      const before = liveTensors();
+      const [l, b] = [matrix(whole, [n, n]), matrix(right, [n, m])];
+      const x = await solveTriangular(l, b, { transposed });
+      expect(x.shape).toEqual([n, m]);
+      const solution = Float64Array.from(await read(x));
+      tf.dispose([l, b, x]);
+      expect(liveTensors()).toEqual(before);
+      const factor = transposed ? lower : turned(lower, n);
+      // Rounding of the solution is multiplied by the matrix: entries of the product of absolute values.
+      const sizes = inner(factor.map(Math.abs), solution.map(Math.abs), n);
+      const product = inner(factor, solution, n);
+      for (let i = 0; i < n * m; i++) {
+        expect(Math.abs(at(product, i) - at(right, i))).toBeLessThanOrEqual(2e-7 * at(sizes, i));
+      }
+    },
+  );
+
+  test("solveTriangular solves a system in float64 that float32 could not", async () => {
+    // Substitution in float32 amplifies its rounding by 2^30 here.
+    const n = 30;
+    const lower = Float64Array.from({ length: n * n }, (_, i) => {
+      const [row, column] = [Math.floor(i / n), i % n];
+      return row === column ? 1 : row > column ? -1 : 0;
+    });
+    const exact = Float64Array.from({ length: n }, (_, i) => 2 ** i + 1);
+    const right = inner(turned(lower, n), exact, n);
+    const [l, b] = [matrix(lower, [n, n]), matrix(right, [n, 1])];
+    const x = await solveTriangular(l, b);
+    const found = await read(x);
+    expect(Array.from(found)).toEqual(Array.from(solvedInFloat64(lower, Float32Array.from(right), n)));
+    tf.dispose([l, b, x]);
+  });
+
+  test("solveTriangular of empty operands is empty", async () => {
+    for (const transposed of [false, true]) {
+      const none = await solveTriangular(tf.zeros([0, 0]), tf.zeros([0, 3]), { transposed });
+      expect(none.shape).toEqual([0, 3]);
+      const columns = await solveTriangular(tf.eye(4), tf.zeros([4, 0]), { transposed });
+      expect(columns.shape).toEqual([4, 0]);
+    }
+  });
+
+  test("solveTriangular refuses operands that do not fit, by name", async () => {
+    const [l, b] = [tf.ones<tf.Rank.R2>([3, 3]), tf.ones<tf.Rank.R2>([4, 2])];
+    expect(await refusal(solveTriangular(l, b))).toBe(
+      "solveTriangular: right must be float32 (3, m), got float32 (4, 2)",
+    );
+    expect(await refusal(solveTriangular(b, b))).toBe(
+      "solveTriangular: lower must be float32 (n, 4), got float32 (4, 2)",
+    );
+    tf.dispose([l, b]);
+  });
+
   test("an empty matrix has empty decompositions", async () => {
     const { shapes } = await decomposed(tf.zeros([0, 4]));
     expect(shapes).toEqual([[0, 0], [0], [4, 0]]);
@@ -299,3 +371,14 @@ describe("linalg in float64", () => {
     expectClose(symmetricEigenFloat64(values, 6).values, spectrum, { tolerance: 1e-13 });
   });
 });
+
+/** The solution of a lower triangular system by substitution, rounded to float32 once. */
+function solvedInFloat64(lower: Values, right: Values, n: number): Float32Array {
+  const x = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    let left = at(right, i);
+    for (let k = 0; k < i; k++) left -= at(lower, i * n + k) * at(x, k);
+    x[i] = left / at(lower, i * n + i);
+  }
+  return Float32Array.from(x);
+}

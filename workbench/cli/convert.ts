@@ -9,7 +9,6 @@ import {
   type ConversionPlan,
   expectDense,
   FinishedLayers,
-  INIT_DATA,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -18,7 +17,7 @@ import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibration/calibrate.ts";
 import { hashedCalibration } from "../pipeline/calibration/hash.ts";
 import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
-import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
+import { type Converted, convertModel, isAllocatedLater, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
@@ -80,7 +79,8 @@ convolution becomes lowrank.
 Initializations: svd minimizes the error of the matrix; activation minimizes
 the error of the layer's output for inputs from the data set of --calibrate;
 search is the block search of GBLR, for outputs with --calibrate and for the
-matrix without.
+matrix without. asvd, fwsvd and wanda are published methods for lowrank and for
+pruned matrices, also calibrated.
 
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.
@@ -143,14 +143,13 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
     print(
       [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
     );
-  else if (isAllocatedLater(options)) {
+  else if (isPlannedLater(options)) {
     print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
 
-/** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
-const isAllocatedLater = ({ init, allocate, calibrate }: ConvertVerbOptions): boolean =>
-  allocate === "loss" || (allocate === "global" && INIT_DATA[init].isByOutputs === true && calibrate !== undefined);
+const isPlannedLater = ({ init, allocate: allocation, calibrate }: ConvertVerbOptions): boolean =>
+  isAllocatedLater({ allocation, init, isCalibrated: calibrate !== undefined });
 
 /** The result of the verb; a dry run has the plan only. */
 type Done =
@@ -172,7 +171,7 @@ async function* convertAndSave(
     expectDense(model);
     const plan = (request: PlanRequest) => planConversion(model, { ...costOf(options), ...request });
     if (dryRun) {
-      const found = await plan({ allocation: isAllocatedLater(options) ? "uniform" : allocation });
+      const found = await plan({ allocation: isPlannedLater(options) ? "uniform" : allocation });
       yield { kind: "planned", plan: found };
       return { plan: found };
     }

@@ -39,7 +39,7 @@ export interface ConvertOptions {
    * Σ is read. Default none
    */
   corrections?: ReadonlyMap<string, Tensor2D>;
-  /** by layer name, see `StartOptions.importance`. Required where `INIT_DATA` says so */
+  /** by layer name, see `StartOptions.importance`. Required where `INIT_KINDS` says so */
   importances?: ReadonlyMap<string, Tensor1D> | undefined;
   /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
   whitening?: Whitening | undefined;

@@ -1,7 +1,7 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { INIT_DATA, INITS, type Init, needsCalibration } from "../structures/structure.ts";
+export { INIT_KINDS, INITS, type Init, needsCalibration } from "../structures/structure.ts";
 export { plannedWeight } from "./allocate.ts";
 export {
   type CalibrateEvent,

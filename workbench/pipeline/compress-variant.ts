@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { FinishedLayers, INIT_DATA, needsCalibration } from "../compress/index.ts";
+import { FinishedLayers, INIT_KINDS, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { RUN_FILES, updateRun } from "../report/index.ts";
@@ -159,7 +159,7 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = needsCalibration(init) || INIT_DATA[init].isByOutputs || allocation === "loss" || sequential;
+  const isCalibrated = needsCalibration(init) || INIT_KINDS[init].isByOutputs || allocation === "loss" || sequential;
   const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, signal: context.signal };
   const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };

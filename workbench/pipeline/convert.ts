@@ -9,7 +9,7 @@ import {
   convert,
   Decompositions,
   type FinishedLayers,
-  INIT_DATA,
+  INIT_KINDS,
   type Init,
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
@@ -81,6 +81,14 @@ export interface Converted {
   reordered?: Reordered | undefined;
 }
 
+/** Whether a budget is allocated by what a calibration finds, so that the plan is known only after it. */
+export const isAllocatedLater = ({
+  allocation,
+  init,
+  isCalibrated,
+}: Pick<ConvertStageOptions, "allocation" | "init"> & { isCalibrated: boolean }): boolean =>
+  allocation === "loss" || (allocation === "global" && isCalibrated && INIT_KINDS[init].isByOutputs === true);
+
 /**
  * Plans and converts a model. A `planned` event precedes the conversion.
  * @param model dense model, changed in place
@@ -94,9 +102,9 @@ export async function* convertModel(
   const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
-  const { isByOutputs, needsImportance } = INIT_DATA[init];
+  const { needsImportance } = INIT_KINDS[init];
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (data !== undefined && isByOutputs && allocation === "global");
+  const isLater = isAllocatedLater({ allocation, init, isCalibrated: data !== undefined });
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));

@@ -3,7 +3,7 @@
 // in flags, as `gblr-activation-global-0.6` in folder names, and as `GBLR, activation-aware, global, budget 60 %` in
 // tables.
 
-import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
+import { ALLOCATIONS, type Allocation, expectInit, INIT_KINDS, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
@@ -35,15 +35,6 @@ export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
   return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
 }
-
-const STARTS: Record<Variant["init"], string> = {
-  svd: "SVD",
-  search: "block search",
-  activation: "activation-aware",
-  asvd: "ASVD",
-  fwsvd: "FWSVD",
-  wanda: "Wanda",
-};
 
 const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
 
@@ -93,7 +84,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
 /** The title of a variant. It contains the initialization if the structure supports a search, or if it is not SVD. */
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
-  const start = starts.search || init !== "svd" ? [STARTS[init]] : [];
+  const start = starts.search || init !== "svd" ? [INIT_KINDS[init].title] : [];
   return [stored.title, ...start, ...SHARED[allocation]].join(", ");
 }
 

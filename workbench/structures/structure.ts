@@ -42,8 +42,10 @@ export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] a
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
 
-/** What an initialization computes from calibration data. */
-export interface InitData {
+/** The properties of an initialization. */
+export interface InitKind {
+  /** in titles of variants */
+  title: string;
   /** whether it cannot be computed without the covariance of a layer's inputs */
   needsCovariance?: boolean;
   /** whether it needs `importance`, which is computed from gradients */
@@ -52,19 +54,19 @@ export interface InitData {
   isByOutputs?: boolean;
 }
 
-/** What each initialization computes from calibration data. */
-export const INIT_DATA: Readonly<Record<Init, InitData>> = {
-  svd: {},
-  search: { isByOutputs: true },
-  activation: { needsCovariance: true, isByOutputs: true },
-  asvd: { needsCovariance: true },
-  fwsvd: { needsImportance: true },
-  wanda: { needsCovariance: true },
+/** The initializations by name. */
+export const INIT_KINDS: Readonly<Record<Init, InitKind>> = {
+  svd: { title: "SVD" },
+  search: { title: "block search", isByOutputs: true },
+  activation: { title: "activation-aware", needsCovariance: true, isByOutputs: true },
+  asvd: { title: "ASVD", needsCovariance: true },
+  fwsvd: { title: "FWSVD", needsImportance: true },
+  wanda: { title: "Wanda", needsCovariance: true },
 };
 
 /** Whether an initialization cannot be computed without calibration data. */
 export const needsCalibration = (init: Init): boolean =>
-  Boolean(INIT_DATA[init].needsCovariance || INIT_DATA[init].needsImportance);
+  Boolean(INIT_KINDS[init].needsCovariance || INIT_KINDS[init].needsImportance);
 
 /** What an initialization is given. */
 export interface StartOptions {
@@ -72,10 +74,10 @@ export interface StartOptions {
   structure: Structure;
   /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_DATA` says so */
+  /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_KINDS` says so */
   covariance?: Tensor2D | undefined;
   /**
-   * (n_in), float32, at least 0, required where `INIT_DATA` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
+   * (n_in), float32, at least 0, required where `INIT_KINDS` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
    * calibration batches, where L is the loss. A common factor does not matter
    */
   importance?: Tensor1D | undefined;

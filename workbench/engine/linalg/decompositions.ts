@@ -107,7 +107,7 @@ export async function symmetricEigen(matrix: Tensor2D): Promise<SymmetricEigen> 
  * @param operands operands by name, e.g. `{ matrix }`
  * @throws ShapeError such as `svd: matrix must be finite, it holds Infinity or NaN`
  */
-async function expectFinite(op: string, operands: Record<string, Tensor>): Promise<void> {
+export async function expectFinite(op: string, operands: Record<string, Tensor>): Promise<void> {
   for (const [name, tensor] of Object.entries(operands)) {
     if (tensor.size === 0) {
       continue;

@@ -2,10 +2,11 @@
 // entry at a corner of the window as the pivot; its column and its row are the factors of one block, and what remains
 // of the tile is zero in that row and that column, so the window gets one sample shorter on both sides. A tile of rank p
 // is exhausted after p steps. Of the four corners the one with the largest entry is taken, which keeps the elimination
-// well-conditioned. It runs on the host in float64.
+// well-conditioned. Rows and columns of zeros at the edges of a tile are left out, so that blocks can be narrower, and
+// fewer, than their layout says. It runs on the host in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
-import { type Layout, type Tile, windowsOf } from "./layout.ts";
+import { type Layout, LEAST_WINDOW, type Tile } from "./layout.ts";
 import { lengthOf, type Range } from "./metric.ts";
 
 /** The factors of a tile: A (a, p) and B (p, c). */
@@ -14,8 +15,10 @@ export interface TileFactors {
   right: Matrix;
 }
 
-/** One block: its window on each side and the values in it. */
+/** One block: its tile, its window on each side and the values in it. */
 export interface Block {
+  /** index in the layout */
+  tile: number;
   rows: Range;
   columns: Range;
   /** (rows) */
@@ -30,19 +33,26 @@ interface Ends {
   last: number;
 }
 
+/** Samples of the undivided side that belong to the shared tile: those at both ends of what is not zero. */
+interface Reserved {
+  within: Range;
+  ends: Ends;
+}
+
 /**
  * The blocks of tiles, in the order of the tiles. Their sum equals the sum of the tiles, which this function changes.
  * @param factors of each tile; undefined for a tile of rank 0
  * @returns undefined if a pivot is zero at all corners
  */
 export function blocksOf(layout: Layout, factors: readonly (TileFactors | undefined)[]): Block[] | undefined {
-  const ranks = factors.map((own) => own?.left.columns ?? 0);
   const [shared] = factors;
-  const ends = shared && factors.length > 1 ? removeCommon(layout, factors, shared) : undefined;
+  const isShared = shared !== undefined && factors.length > 1;
+  const reserved = isShared ? removeCommon(layout, factors, shared) : undefined;
+  if (isShared && reserved === undefined) return undefined;
   const blocks: Block[] = [];
   for (const [tile, own] of factors.entries()) {
     if (!own) continue;
-    const found = eliminated(layout, { tile, ranks, own, ends });
+    const found = eliminated(layout, { tile, own, reserved });
     if (found === undefined) return undefined;
     blocks.push(...found);
   }
@@ -53,23 +63,31 @@ export function blocksOf(layout: Layout, factors: readonly (TileFactors | undefi
  * Makes the groups' factors zero in as many samples of the undivided side as the shared tile has ranks, by adding to
  * them combinations of the shared tile's factor, and changes the shared tile's other factor so that the sum of the tiles
  * stays the same.
- * @returns how many of these samples are at each end of the side
+ * @returns these samples; undefined if the shared tile's factor is singular in all choices of them
  */
-function removeCommon(layout: Layout, factors: readonly (TileFactors | undefined)[], shared: TileFactors): Ends {
+function removeCommon(
+  layout: Layout,
+  factors: readonly (TileFactors | undefined)[],
+  shared: TileFactors,
+): Reserved | undefined {
   const turns = layout.divides === "rows";
-  const basis = turns ? shared.right.transpose() : shared.left;
+  const along = ({ left, right }: TileFactors) => (turns ? right.transpose() : left);
+  const basis = along(shared);
   const rank = basis.columns;
+  const within = withoutZeros(factors.flatMap((own) => (own ? [along(own)] : [])));
+  if (lengthOf(within) < rank) return undefined;
   const choices = [0, Math.floor(rank / 2), rank].map((first) => {
-    const ends = { first, last: rank - first };
-    const lu = new LuDecomposition(atEnds(basis, ends));
-    return { ends, lu, pivot: leastPivot(lu) };
+    const reserved = { within, ends: { first, last: rank - first } };
+    const lu = new LuDecomposition(atEnds(basis, reserved));
+    return { reserved, lu, pivot: leastPivot(lu) };
   });
-  const { ends, lu } = choices.reduce((best, each) => (each.pivot > best.pivot ? each : best));
+  const { reserved, lu, pivot } = choices.reduce((best, each) => (each.pivot > best.pivot ? each : best));
+  if (pivot === 0) return undefined;
   for (const [tile, own] of factors.entries()) {
     if (tile === 0 || !own) continue;
     const { rows, columns } = layout.tiles[tile] as Tile;
-    const part = turns ? own.right.transpose() : own.left;
-    const share = lu.solve(atEnds(part, ends));
+    const part = along(own);
+    const share = lu.solve(atEnds(part, reserved));
     part.sub(basis.mmul(share));
     if (turns) {
       own.right = part.transpose();
@@ -78,18 +96,29 @@ function removeCommon(layout: Layout, factors: readonly (TileFactors | undefined
       addAt(shared.right, share.mmul(own.right), { row: 0, column: columns.start });
     }
   }
-  return ends;
+  return reserved;
 }
 
-/** The smallest pivot of a decomposition as a share of the largest. */
+/** The smallest pivot of a decomposition as a share of the largest; 0 for a singular matrix. */
 function leastPivot(lu: LuDecomposition): number {
   const pivots = lu.upperTriangularMatrix.diagonal().map(Math.abs);
-  return Math.min(...pivots) / Math.max(...pivots);
+  return Math.min(...pivots) / Math.max(...pivots) || 0;
 }
 
-/** The first and the last rows of a matrix. */
-function atEnds(matrix: Matrix, { first, last }: Ends): Matrix {
-  const rows = Array.from({ length: first + last }, (_, i) => (i < first ? i : matrix.rows - first - last + i));
+/** The range of rows outside of which all matrices, which have the same number of rows, are zero. */
+function withoutZeros(matrices: readonly Matrix[]): Range {
+  const isZero = (row: number) => matrices.every((matrix) => matrix.getRow(row).every((value) => value === 0));
+  let [start, end] = [0, matrices[0]?.rows ?? 0];
+  while (start < end && isZero(start)) start++;
+  while (start < end && isZero(end - 1)) end--;
+  return { start, end };
+}
+
+/** The first and the last rows of a range of a matrix. */
+function atEnds(matrix: Matrix, { within, ends: { first, last } }: Reserved): Matrix {
+  const rows = Array.from({ length: first + last }, (_, i) =>
+    i < first ? within.start + i : within.end - first - last + i,
+  );
   return matrix.selection(
     rows,
     Array.from({ length: matrix.columns }, (_, j) => j),
@@ -106,10 +135,9 @@ function addAt(matrix: Matrix, other: Matrix, { row, column }: { row: number; co
 
 interface TileToEliminate {
   tile: number;
-  ranks: readonly number[];
   own: TileFactors;
-  /** samples of the undivided side that belong to the shared tile */
-  ends: Ends | undefined;
+  /** undefined if there is no shared tile beside groups */
+  reserved: Reserved | undefined;
 }
 
 /** A window that shrinks from its ends. */
@@ -122,6 +150,17 @@ class Shrinking {
     this.start = range.start;
     this.end = range.end;
     this.left = { first, last };
+  }
+
+  get isEmpty(): boolean {
+    return this.start >= this.end;
+  }
+
+  /** Leaves out zeros at the ends, unless a number of samples is reserved there. */
+  trim(isZero: (sample: number) => boolean): void {
+    if (this.left.first + this.left.last < Number.POSITIVE_INFINITY) return;
+    while (this.start < this.end && isZero(this.start)) this.start++;
+    while (this.start < this.end && isZero(this.end - 1)) this.end--;
   }
 
   /** The samples that may be taken next. */
@@ -146,32 +185,34 @@ class Shrinking {
 const ANY: Ends = { first: Number.POSITIVE_INFINITY, last: Number.POSITIVE_INFINITY };
 
 /** The windows of a tile's sides before its first step, local to the tile. */
-function windowsFor(layout: Layout, { tile, ends }: TileToEliminate): { rows: Shrinking; columns: Shrinking } {
+function windowsFor(layout: Layout, { tile, reserved }: TileToEliminate): { rows: Shrinking; columns: Shrinking } {
   const { rows, columns } = layout.tiles[tile] as Tile;
   const local = { rows: { start: 0, end: lengthOf(rows) }, columns: { start: 0, end: lengthOf(columns) } };
   const undivided = layout.divides === "columns" ? "rows" : "columns";
   const divided = layout.divides;
-  const { start, end } = local[undivided];
   // The shared tile takes the samples that are reserved for it, and the groups what is between them.
+  const { within, ends } = reserved ?? { within: local[undivided], ends: { first: 0, last: 0 } };
   const own =
-    ends === undefined
-      ? new Shrinking({ start, end }, ANY)
-      : tile === 0
-        ? new Shrinking({ start, end }, ends)
-        : new Shrinking({ start: start + ends.first, end: end - ends.last }, ANY);
+    reserved && tile === 0
+      ? new Shrinking(within, ends)
+      : new Shrinking({ start: within.start + ends.first, end: within.end - ends.last }, ANY);
   const across = new Shrinking(local[divided], ANY);
   return undivided === "rows" ? { rows: own, columns: across } : { rows: across, columns: own };
 }
 
 /** The blocks of one tile; undefined where all pivots are zero. */
 function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefined {
-  const { tile, ranks, own } = options;
+  const { tile, own } = options;
   const place = layout.tiles[tile] as Tile;
   const width = lengthOf(place.columns);
   const rest = flat(own.left.mmul(own.right));
   const { rows, columns } = windowsFor(layout, options);
   const blocks: Block[] = [];
-  for (const lengths of windowsOf(layout, tile, ranks)) {
+  const zeroAt = (row: number, column: number) => rest[row * width + column] === 0;
+  for (let step = 0; step < own.left.columns; step++) {
+    rows.trim((row) => everyOf(columns, (column) => zeroAt(row, column)));
+    columns.trim((column) => everyOf(rows, (row) => zeroAt(row, column)));
+    if (rows.isEmpty || columns.isEmpty) break;
     const pivot = largest(rest, { rows: rows.corners(), columns: columns.corners(), width });
     if (pivot === undefined) return undefined;
     const down = Float64Array.from(
@@ -182,16 +223,23 @@ function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefin
     subtract(rest, { down, across, pivot: pivot.value, rows, columns, width });
     blocks.push(
       balanced({
-        rows: whole(rows, { length: lengths.rows, within: place.rows }),
-        columns: whole(columns, { length: lengths.columns, within: place.columns }),
-        left: filled(down, lengths.rows, rows.start === 0),
-        right: filled(across, lengths.columns, columns.start === 0).map((value) => value / pivot.value),
+        tile,
+        rows: live(rows, place.rows),
+        columns: live(columns, place.columns),
+        left: filled(down, rows.start === 0),
+        right: filled(across, columns.start === 0).map((value) => value / pivot.value),
       }),
     );
     rows.take(pivot.row);
     columns.take(pivot.column);
   }
   return blocks;
+}
+
+/** Whether all samples of a range have a property. */
+function everyOf({ start, end }: Range, has: (sample: number) => boolean): boolean {
+  for (let sample = start; sample < end; sample++) if (!has(sample)) return false;
+  return true;
 }
 
 /** A matrix row by row. */
@@ -238,16 +286,17 @@ function subtract(values: Float64Array, { down, across, pivot, rows, columns, wi
 }
 
 /** The window in the matrix. One that is too short to be live gets one more sample, in which the block is zero. */
-function whole({ start, end }: Range, { length, within }: { length: number; within: Range }): Range {
-  const first = end - start < length && start > 0 ? end - length : start;
+function live({ start, end }: Range, within: Range): Range {
+  const length = Math.max(LEAST_WINDOW, end - start);
+  const first = start > 0 ? end - length : start;
   return { start: within.start + first, end: within.start + first + length };
 }
 
 /** The values of a window that was extended at its end, or at its start. */
-function filled(values: Float64Array, length: number, atEnd: boolean): Float64Array {
-  if (values.length === length) return values;
-  const longer = new Float64Array(length);
-  longer.set(values, atEnd ? 0 : length - values.length);
+function filled(values: Float64Array, atEnd: boolean): Float64Array {
+  if (values.length >= LEAST_WINDOW) return values;
+  const longer = new Float64Array(LEAST_WINDOW);
+  longer.set(values, atEnd ? 0 : LEAST_WINDOW - values.length);
   return longer;
 }
 

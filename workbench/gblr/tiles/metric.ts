@@ -75,10 +75,10 @@ export class OutputMetric {
    */
   static async of(covariance: Tensor2D): Promise<OutputMetric> {
     const { scaled, deviations } = tidy(() => {
-      const variances = diagonalOf(covariance);
+      const variances = relu(diagonalOf(covariance));
       const mean = div(sum(variances), covariance.shape[0]);
       const least = add(mul(mean, LEAST_VARIANCE), LEAST_NUMBER);
-      const deviations = sqrt(add(relu(variances), least)) as Tensor1D;
+      const deviations = sqrt(add(variances, least)) as Tensor1D;
       const across = reshape(deviations, [1, -1]);
       return { scaled: div(div(covariance, across), transpose(across)) as Tensor2D, deviations };
     });

@@ -3,11 +3,14 @@
 // rank than its plain factors could pay for, so the result is never worse than low rank of the same cost.
 
 import {
+  abs,
   div,
   matMul,
+  max,
   mul,
   norm,
   reshape,
+  slice,
   square,
   sub,
   sum,
@@ -16,14 +19,14 @@ import {
   tidy,
 } from "@tensorflow/tfjs-core";
 import { Matrix } from "ml-matrix";
-import { svd } from "../../engine/linalg/index.ts";
+import { expectFinite, svd } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import type { Sides } from "../init/rules.ts";
 import type { GblrParameters } from "../matrix.ts";
 import { type Block, blocksOf } from "./elimination.ts";
 import { TileFit } from "./fit.ts";
-import { dividedLayout, equalRanks, type Layout, wholeLayout, wholeRank } from "./layout.ts";
-import { OutputMetric } from "./metric.ts";
+import { dividedLayout, equalRanks, type Layout, LEAST_WINDOW, wholeLayout, wholeRank } from "./layout.ts";
+import { lengthOf, OutputMetric } from "./metric.ts";
 import { summariesOf, type TileSummary } from "./summary.ts";
 
 /** Options of `searchTiles`. */
@@ -48,8 +51,9 @@ export type TileSearchEvent =
       tiles: readonly TileSummary[];
     };
 
-/** Rounds with fixed ranks at the end. */
-const LAST_ROUNDS = 3;
+/** Most rounds with fixed ranks at the end. They end before where one lowers the error by less than `LEAST_GAIN`. */
+const LAST_ROUNDS = 20;
+const LEAST_GAIN = 5e-4;
 /** Ranks change in a round by at most this share of the smaller side. */
 const STEP = 1 / 48;
 /** The price of a multiply-add changes in a round at most by this factor. */
@@ -59,9 +63,10 @@ const MOST_CHANGE = 2;
  * Finds blocks that minimize ‖(T − W') Σ^½‖ within a budget.
  * @param target T, float32 (n_out, n_in), finite
  * @param covariance Σ, float32 (n_in, n_in)
- * @returns progress events; the last event is the result. It is missing if no layout gives well-conditioned blocks; the
- *   best low rank is then the better choice
- * @throws ShapeError when a matrix has another type or shape; EngineError when the covariance is not one
+ * @returns progress events; the last event is the result. It is missing if no layout gives well-conditioned blocks that
+ *   are better than the best low rank of the same cost, which is then the better choice
+ * @throws ShapeError when a matrix has another type or shape, or holds values that are not finite; EngineError when the
+ *   covariance is not one
  */
 export async function* searchTiles(
   target: Tensor2D,
@@ -75,18 +80,21 @@ export async function* searchTiles(
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   const sides = { nIn, nOut };
   const rank = wholeRank(sides, allowed);
-  if (rank === 0) return;
+  if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
+  await expectFinite("searchTiles", { target, covariance });
   const metric = await OutputMetric.of(covariance);
   const { whitened, size } = tidy(() => {
     const seen = metric.whitened(target);
-    const size = norm(seen);
+    // The norm itself squares entries, which can exceed float32.
+    const most = max(abs(seen));
+    const size = mul(most, norm(div(seen, most)));
     return { size, whitened: div(seen, size) as Tensor2D };
   });
   const fits: TileFit[] = [];
   try {
     const [scale = 0] = await size.data();
     if (!(scale > 0)) return;
-    const price = await priceOf(whitened, rank);
+    const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
     const layouts = layoutsOf(sides);
     const steps = layouts.length * trial + rounds + LAST_ROUNDS;
     let step = 0;
@@ -100,8 +108,10 @@ export async function* searchTiles(
         await search.round();
         yield { type: "progress", step: ++step, steps, error: await fit.error() };
       }
-      ranked.push({ search, error: await search.expectedError() });
-      yield { type: "progress", step: ++step, steps, error: await fit.error() };
+      await search.settle();
+      const error = await fit.error();
+      ranked.push({ search, error });
+      yield { type: "progress", step: ++step, steps, error };
     }
     // The first layout, low rank, comes before the others where finishing them does not make them better.
     const [lowRank, ...divided] = ranked;
@@ -115,12 +125,12 @@ export async function* searchTiles(
     }
     const finished: { search: LayoutSearch; error: number }[] = [];
     for (const search of finalists) {
-      await search.finish();
+      for await (const error of search.finish()) yield { type: "progress", step: ++step, steps, error };
       finished.push({ search, error: await search.fit.error() });
     }
     finished.sort((a, b) => a.error - b.error);
     for (const { search } of finished) {
-      const found = await realized(search.fit, { target, metric, scale });
+      const found = await realized(search.fit, { target, metric, scale, mostError: plainError });
       if (found === undefined) continue;
       yield { type: "found", ...found, damping: metric.damping };
       return;
@@ -150,14 +160,24 @@ function layoutsOf(sides: Sides): Layout[] {
   return [wholeLayout(sides), ...chosen.filter(({ tiles }) => tiles.length - 1 <= most)];
 }
 
-/** The squared error that a multiply-add takes away at the rank of the shared tile alone. */
-async function priceOf(whitened: Tensor2D, rank: number): Promise<number> {
+/**
+ * The squared error that a multiply-add takes away at the rank of the shared tile alone, and the error of the best low
+ * rank with plain factors.
+ */
+async function lowRankOf(whitened: Tensor2D, { rank, plain }: { rank: number; plain: number }) {
   const [m, n] = whitened.shape;
   const at = Math.min(rank + 1, m, n);
   const { u, s, v } = await svd(whitened, { rank: at });
   const values = await s.data();
-  for (const tensor of [u, s, v]) tensor.dispose();
-  return (values[at - 1] as number) ** 2 / Math.max(1, m + n - 2 * rank);
+  const squares = tidy(() => {
+    const near = mul(slice(u, [0, 0], [m, plain]), slice(s, 0, plain)) as Tensor2D;
+    const rest = plain === 0 ? whitened : sub(whitened, matMul(near, slice(v, [0, 0], [n, plain]), false, true));
+    return sum(sum(square(rest), 1));
+  });
+  const [left = 0] = await squares.data();
+  for (const tensor of [u, s, v, squares]) tensor.dispose();
+  const price = (values[at - 1] as number) ** 2 / Math.max(1, m + n - 2 * rank);
+  return { price, plainError: Math.sqrt(left) };
 }
 
 /** The fit of one layout, and its price for a multiply-add, which is adapted until the cost meets the budget. */
@@ -200,19 +220,28 @@ class LayoutSearch {
   }
 
   /** Brings the cost within the budget, and fits all tiles with the ranks that follow. */
-  async finish(): Promise<void> {
+  async settle(): Promise<void> {
     const { fit } = this;
+    if (fit.layout.tiles.length === 1) return;
     fit.settle(this.allowed);
     const ranks = [...fit.ranks];
-    for (let round = 0; round < LAST_ROUNDS; round++) {
-      await this.pass((tile) => ({ least: ranks[tile] as number, most: ranks[tile] as number }));
-      if (ranks.length === 1) return;
-    }
+    await this.pass((tile) => ({ least: ranks[tile] as number, most: ranks[tile] as number }));
   }
 
-  /** The error, corrected for a cost that does not meet the budget yet. */
-  async expectedError(): Promise<number> {
-    return (await this.fit.error()) * (this.fit.cost / this.allowed);
+  /**
+   * Brings the cost within the budget, and fits all tiles with the ranks that follow, until their error hardly falls.
+   * @returns the error after each round
+   */
+  async *finish(): AsyncGenerator<number, void> {
+    if (this.fit.layout.tiles.length === 1) return;
+    let before = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < LAST_ROUNDS; round++) {
+      await this.settle();
+      const error = await this.fit.error();
+      yield error;
+      if (!(error < (1 - LEAST_GAIN) * before)) return;
+      before = error;
+    }
   }
 
   private async pass(choice: (tile: number) => { least: number; most: number }): Promise<void> {
@@ -229,13 +258,17 @@ interface RealizeOptions {
   metric: OutputMetric;
   /** norm of the whitened target */
   scale: number;
+  /** largest error of use */
+  mostError: number;
 }
 
 /** Largest ratio of the error of the blocks in float32 to the error of the tiles. */
 const MOST_LOSS = 1.001;
+/** Rounding of errors in float32. */
+const ROUNDING = 1e-6;
 
-/** The blocks of a fit with their error; undefined if they cannot be computed precisely enough. */
-async function realized(fit: TileFit, { target, metric, scale }: RealizeOptions) {
+/** The blocks of a fit with their error; undefined if they cannot be computed precisely enough to be of use. */
+async function realized(fit: TileFit, { target, metric, scale, mostError }: RealizeOptions) {
   const factors = await Promise.all(
     (await fit.entries()).map(async (own) => {
       if (!own) return undefined;
@@ -258,7 +291,7 @@ async function realized(fit: TileFit, { target, metric, scale }: RealizeOptions)
   const [value = 0] = await squares.data();
   squares.dispose();
   const error = Math.sqrt(value);
-  if (!(error <= MOST_LOSS * (await fit.error()) + 1e-6)) {
+  if (!(error <= Math.min(MOST_LOSS * (await fit.error()), mostError) + ROUNDING)) {
     for (const tensor of Object.values(parameters)) tensor.dispose();
     return undefined;
   }
@@ -270,7 +303,8 @@ async function realized(fit: TileFit, { target, metric, scale }: RealizeOptions)
   }));
   parameters.lr_weight1.dispose();
   parameters.lr_weight2.dispose();
-  return { parameters: scaled, error, cost: fit.cost, tiles: await summariesOf(fit) };
+  const cost = blocks.reduce((total, { rows, columns }) => total + lengthOf(rows) + lengthOf(columns), 0);
+  return { parameters: scaled, error, cost, tiles: await summariesOf(fit, blocks) };
 }
 
 async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {

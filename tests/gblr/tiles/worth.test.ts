@@ -3,8 +3,9 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { Matrix } from "ml-matrix";
+import { type Block, blocksOf, type TileFactors } from "../../../workbench/gblr/tiles/elimination.ts";
 import { TileFit } from "../../../workbench/gblr/tiles/fit.ts";
-import { dividedLayout, layoutCost, type Tile } from "../../../workbench/gblr/tiles/layout.ts";
+import { dividedLayout, type Layout, layoutCost, type Tile } from "../../../workbench/gblr/tiles/layout.ts";
 import { OutputMetric } from "../../../workbench/gblr/tiles/metric.ts";
 import { summariesOf } from "../../../workbench/gblr/tiles/summary.ts";
 import { forEachEngine } from "../../engine/engines.ts";
@@ -30,18 +31,22 @@ function squaredError(target: Matrix, parts: readonly Matrix[], covariance: Matr
   return left.mmul(covariance).mmul(left.transpose()).trace();
 }
 
-/** The tiles of a fit as matrices of the whole size, zero outside the tile. */
-async function partsOf(fit: TileFit): Promise<Matrix[]> {
-  const parts: Matrix[] = [];
-  for (const [tile, own] of (await fit.entries()).entries()) {
+/** Tiles as matrices of the whole size, zero outside the tile. */
+function partsOf(layout: Layout, factors: readonly (TileFactors | undefined)[]): Matrix[] {
+  return factors.map((own, tile) => {
     const part = Matrix.zeros(M, N);
-    parts.push(part);
-    if (!own) continue;
-    const { rows, columns } = fit.layout.tiles[tile] as Tile;
-    part.setSubMatrix((await hostMatrix(own.left)).mmul(await hostMatrix(own.right)), rows.start, columns.start);
-    tf.dispose([own.left, own.right]);
+    const { rows, columns } = layout.tiles[tile] as Tile;
+    return own ? part.setSubMatrix(own.left.mmul(own.right), rows.start, columns.start) : part;
+  });
+}
+
+async function factorsOf(fit: TileFit): Promise<(TileFactors | undefined)[]> {
+  const found: (TileFactors | undefined)[] = [];
+  for (const own of await fit.entries()) {
+    found.push(own && { left: await hostMatrix(own.left), right: await hostMatrix(own.right) });
+    if (own) tf.dispose([own.left, own.right]);
   }
-  return parts;
+  return found;
 }
 
 const inputs = random(5, 4 * N, N);
@@ -63,9 +68,11 @@ forEachEngine("worth of tiles", () => {
       const fit = new TileFit(layout, seen, metric);
       // After a single round the residual is not orthogonal to the tiles that were fitted first.
       for (const [tile, rank] of RANKS.entries()) await fit.update(tile, { least: rank, most: rank, price: 0 });
-      const parts = await partsOf(fit);
+      const factors = await factorsOf(fit);
+      const parts = partsOf(layout, factors);
+      const blocks = blocksOf(layout, factors) as Block[];
       const before = liveTensors();
-      const found = await summariesOf(fit);
+      const found = await summariesOf(fit, blocks);
       expect(liveTensors()).toEqual(before);
       const all = squaredError(target, parts, covariance);
       const present = RANKS.flatMap((rank, tile) => (rank > 0 ? [tile] : []));

@@ -16,8 +16,10 @@ export interface TileFactors {
   right: Matrix;
 }
 
-/** One block: its window on each side and the values in it. */
+/** One block: its tile, its window on each side and the values in it. */
 export interface Block {
+  /** index in the layout */
+  tile: number;
   rows: Range;
   columns: Range;
   /** (rows) */
@@ -186,6 +188,7 @@ function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefin
     rest.fill(0, pivot.row * width + columns.start, pivot.row * width + columns.end);
     blocks.push(
       balanced({
+        tile,
         rows: within(rows.covered(), place.rows),
         columns: within(columns.covered(), place.columns),
         left: rows.placed(down),

@@ -82,13 +82,10 @@ export function windowsOf(layout: Layout, tile: number, ranks: readonly number[]
 /** Multiply-adds per row of all tiles with these ranks. */
 export function layoutCost(layout: Layout, ranks: readonly number[]): number {
   let cost = 0;
-  for (const tile of layout.tiles.keys()) cost += costOfTile(layout, tile, ranks);
+  for (const tile of layout.tiles.keys()) {
+    for (const { rows, columns } of windowsOf(layout, tile, ranks)) cost += rows + columns;
+  }
   return cost;
-}
-
-/** Multiply-adds per row of one tile. */
-export function costOfTile(layout: Layout, tile: number, ranks: readonly number[]): number {
-  return windowsOf(layout, tile, ranks).reduce((cost, { rows, columns }) => cost + rows + columns, 0);
 }
 
 /** The largest rank of a tile while the other tiles have these ranks. */

@@ -319,7 +319,7 @@ async function realized(fit: TileFit, { target, metric, scale, mostError }: Real
   parameters.lr_weight1.dispose();
   parameters.lr_weight2.dispose();
   const cost = blocks.reduce((total, { rows, columns }) => total + lengthOf(rows) + lengthOf(columns), 0);
-  return { parameters: scaled, error, cost, tiles: await summariesOf(fit) };
+  return { parameters: scaled, error, cost, tiles: await summariesOf(fit, blocks) };
 }
 
 async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {

@@ -1,8 +1,9 @@
 // What the tiles of a fit are and what each is worth, for records and reports. Blocks have no worth of their own: the
 // elimination chooses them among many that have the same sum, see elimination.ts, but their sum is the tile.
 
+import type { Block } from "./elimination.ts";
 import type { TileFit } from "./fit.ts";
-import { costOfTile } from "./layout.ts";
+import { lengthOf } from "./metric.ts";
 
 /** A tile of a converted matrix. */
 export interface TileSummary {
@@ -21,18 +22,20 @@ export interface TileSummary {
   worth: number;
 }
 
-/** The tiles of a fit that have a rank, in the order of the layout. */
-export async function summariesOf(fit: TileFit): Promise<TileSummary[]> {
-  const { layout, ranks } = fit;
+/**
+ * The tiles of a fit that have blocks, in the order of the layout.
+ * @param blocks those of the fit, see elimination.ts
+ */
+export async function summariesOf(fit: TileFit, blocks: readonly Block[]): Promise<TileSummary[]> {
   const found: TileSummary[] = [];
-  for (const [tile, { rows, columns }] of layout.tiles.entries()) {
-    const rank = ranks[tile] as number;
-    if (rank === 0) continue;
+  for (const [tile, { rows, columns }] of fit.layout.tiles.entries()) {
+    const own = blocks.filter((block) => block.tile === tile);
+    if (own.length === 0) continue;
     found.push({
       rows: [rows.start, rows.end],
       columns: [columns.start, columns.end],
-      rank,
-      cost: costOfTile(layout, tile, ranks),
+      rank: own.length,
+      cost: own.reduce((total, block) => total + lengthOf(block.rows) + lengthOf(block.columns), 0),
       worth: await fit.worthOf(tile),
     });
   }

@@ -4,7 +4,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { parseVaried } from "../../workbench/cli/shared/options.ts";
+import { parseVaried, repetitionsOf } from "../../workbench/cli/shared/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
 import { sweepTable } from "../../workbench/cli/shared/view.ts";
@@ -212,6 +212,22 @@ describe("runs that differ by their seed alone", () => {
     expect(three?.parameters).toBeUndefined();
   });
 
+  test("are one mean with those that differ by the seed of their calibration too", () => {
+    const seeds = ["0", "1"].flatMap((seed) => ["0", "1"].map((own) => ({ seed, "calibration-seed": own })));
+    const rows = seeds.map((own, i) => row({ budget: "0.1", ...own }, { top1: 0.1 * i, loss: 1 }));
+    const [all, ...others] = acrossSeeds(rows);
+    expect(others).toEqual([]);
+    expect(all).toMatchObject({ values: { budget: "0.1" }, runs: 4 });
+    expect(all?.metrics.top1).toBeCloseTo(0.15, 12);
+    expect(repetitionsOf({ seeds: "0,1", calibrationSeeds: "2" })).toEqual([
+      { setting: "seed", values: ["0", "1"] },
+      { setting: "calibration-seed", values: ["2"] },
+    ]);
+    expect(() => repetitionsOf({ calibrationSeeds: "1,1" })).toThrow(
+      "--calibration-seeds 1,1: give different whole numbers, e.g. --calibration-seeds 0,1,2",
+    );
+  });
+
   test("are one line of the table, and one point of the plot with a bar", () => {
     const lines = sweepTable(acrossSeeds(results), paletteFor({ isTTY: false }, {}));
     expect(lines[1]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy .*\(reference\) +\(actual\)/);
@@ -226,7 +242,7 @@ describe("runs that differ by their seed alone", () => {
   test(
     "are run each, and kept each",
     async () => {
-      const flags = ["--vary", "structure=lowrank", "--vary", "seed=1,2", "--vary", "budget=0.5", "--json"];
+      const flags = ["--vary", "structure=lowrank", "--vary", "budget=0.5", "--seeds", "1,2", "--json"];
       const { code, stdout, stderr } = await sweep(...flags, "--out", "seeds");
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       const { results, means } = JSON.parse(stdout) as { results: SweepResult[]; means: RepeatedResult[] };

@@ -5,17 +5,19 @@ import process from "node:process";
 import { type Command, Option } from "commander";
 import { type Compared, compareResults } from "../report/compare/compare.ts";
 import { ABSCISSAS, type AbscissaName } from "../report/compare/metrics.ts";
-import { markdownTable } from "../report/compare/table.ts";
 import { chartToFiles } from "../report/index.ts";
 import { resultsJsonSchema } from "../report/results.ts";
+import { comparedDocument, comparedMarkdown, comparedText } from "./shared/compared.ts";
+import { layersText } from "./shared/layers.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
-import { type Cell, type Palette, paletteFor, table } from "./shared/terminal.ts";
+import { paletteFor } from "./shared/terminal.ts";
 
 interface CompareFlags {
   metric?: string[];
   x: AbscissaName;
   stage?: "before" | "after";
+  layers?: boolean;
   plot?: string;
   markdown?: boolean;
   force?: boolean;
@@ -36,6 +38,10 @@ engines that differ between rows.
 
 Results of different models, data or metrics are refused, because their
 numbers say nothing about the methods.
+
+With --layers, the arguments are the run folders of variants, such as
+compare/lowrank-activation of a run. The output error of each layer is
+compared with that in the first folder, by kind of layer.
 `.trim();
 
 export function addCompare(program: Command): void {
@@ -46,6 +52,7 @@ export function addCompare(program: Command): void {
       "gblr compare runs/gblr runs/lowrank --plot figures/perplexity",
       "gblr compare runs/sweep-vit-s-cifar10 --metric top1 --metric loss --x flops",
       "gblr compare a.json b.json --markdown > table.md",
+      "gblr compare runs/gpt2/compare/lowrank-activation runs/gpt2 --layers",
     ].join("\n"),
   })
     .summary(SUMMARY)
@@ -63,6 +70,7 @@ export function addCompare(program: Command): void {
         "after",
       ]),
     )
+    .option("--layers", "compare output errors layer by layer with those in the first folder")
     .option("--plot <path>", "write the plot to this path as .svg, .png and .json (Vega-Lite)")
     .option("--markdown", "print the table in Markdown")
     .option("--force", "compare results of different models, data or metrics too")
@@ -79,51 +87,20 @@ async function compare(paths: string[], flags: CompareFlags): Promise<void> {
   const { metric: metrics, x, stage, plot, markdown = false, force, json = false } = flags;
   if (paths.length === 0) throw new UsageError("no results are given; give results.json or folders of runs");
   if (markdown && json) throw new UsageError("--markdown and --json contradict each other; choose one");
+  if (flags.layers) {
+    const palette = paletteFor(process.stdout, process.env);
+    return void print(await layersText(paths, { palette, plot: plot && withoutEnding(plot), markdown, json }));
+  }
   const compared = await compareResults(paths, { metrics, x, stage, force });
   const files = plot === undefined ? [] : await plotted(compared, plot);
-  if (json) print(JSON.stringify(documentOf(compared, files), null, 2));
-  else if (markdown) print([markdownTable(compared.table), "", ...below(compared, "- ")].join("\n").trimEnd());
-  else print(terminalText(compared, files, paletteFor(process.stdout, process.env)));
+  if (json) print(JSON.stringify(comparedDocument(compared, files), null, 2));
+  else if (markdown) print(comparedMarkdown(compared));
+  else print(comparedText(compared, { files, palette: paletteFor(process.stdout, process.env) }));
 }
+
+const withoutEnding = (path: string): string => path.replace(/\.(svg|png|json)$/, "");
 
 async function plotted({ chart, metrics }: Compared, path: string): Promise<string[]> {
   if (!chart) throw new CommandFailed(`nothing to plot: no row has ${metrics[0]} and the quantity of --x`);
-  return chartToFiles(chart, path.replace(/\.(svg|png|json)$/, ""));
-}
-
-function documentOf({ metrics, groups, differing, repeatedOver, notes }: Compared, files: readonly string[]): object {
-  const rows = groups.map(({ first, from, rows, values, spread }) => ({
-    ...{ ...first, from, runs: rows.length, values },
-    ...(spread && { spread }),
-    each: rows.map(({ seeds, calibration, metrics }) => ({ seeds, calibration, metrics })),
-  }));
-  return { metrics, rows, differing, repeatedOver, notes, files };
-}
-
-function terminalText(compared: Compared, files: readonly string[], palette: Palette): string {
-  const { headings, rows, texts } = compared.table;
-  const align = (i: number) => (i < texts ? "left" : "right");
-  const head = [0, 1].map((line) =>
-    headings.map((heading, i): Cell => {
-      const parts = heading.split("\n");
-      const text = (parts.length > 1 ? parts[line] : line === 1 ? heading : "") ?? "";
-      return { text, paint: palette.dim, align: align(i) };
-    }),
-  );
-  const body = rows.map((row) => row.map((text, i): Cell => ({ text, align: align(i) })));
-  const used = head.filter((line) => line.some(({ text }) => text !== ""));
-  const lines = [...table([...used, ...body]), "", ...below(compared, "  "), ...files.map((file) => `  ${file}`)];
-  return lines.join("\n").trimEnd();
-}
-
-/** The lines below the table: what differs, over what is averaged, and notes. */
-function below({ differing, repeatedOver, notes }: Compared, mark: string): string[] {
-  const list = (found: Readonly<Record<string, readonly string[]>>) =>
-    Object.entries(found).map(([name, values]) => `${name} ${values.join(", ")}`);
-  const [others, seeds] = [list(differing), list(repeatedOver)];
-  return [
-    ...(seeds.length > 0 ? [`mean ± standard deviation over ${seeds.join("; ")}`] : []),
-    ...(others.length > 0 ? [`settings that differ: ${others.join("; ")}`] : []),
-    ...notes,
-  ].map((line) => `${mark}${line}`);
+  return chartToFiles(chart, withoutEnding(path));
 }

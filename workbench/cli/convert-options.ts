@@ -72,6 +72,11 @@ export function addConversionOptions(command: Command): void {
       "optimizer steps per layer, for --init search without --calibrate",
       countFrom(1),
       1000,
+    )
+    .option(
+      "--quantum <samples>",
+      "with --init search and --calibrate: blocks of gblr begin and end at multiples of so many samples (default: 1)",
+      countFrom(1),
     );
 }
 
@@ -86,8 +91,14 @@ export function addCalibrationOptions(command: Command): void {
     .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
-    // its flag in recipes
+    .option(
+      "--calibrate-seed <number>",
+      "draw the windows or images to calibrate on at random with this seed (default: the first ones)",
+      countFrom(0),
+    )
+    // their flags in recipes
     .addOption(new AliasOption("calibrateSamples", "--calibration-samples <count>").argParser(countFrom(1)))
+    .addOption(new AliasOption("calibrateSeed", "--calibration-seed <number>").argParser(countFrom(0)))
     .option(
       "--calibrate-memory <GB>",
       "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
@@ -145,6 +156,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   reorder: string;
   reorderUnits?: SymmetryKind[];
   searchSteps: number;
+  /** samples */
+  quantum?: number;
   /** number type of dense weights in memory */
   dtype?: WeightType;
   calibrate?: string;
@@ -154,6 +167,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateColumn?: string;
   calibrateEncoding?: string;
   calibrateSamples?: number;
+  calibrateSeed?: number;
   calibrateContext?: number;
   sequential?: boolean;
   damping?: number;
@@ -184,6 +198,7 @@ export function calibrationSettingsOf(options: ConvertVerbOptions): CalibrationS
     column: options.calibrateColumn,
     encoding: options.calibrateEncoding,
     samples: options.calibrateSamples ?? 32,
+    seed: options.calibrateSeed,
     context: options.calibrateContext,
   };
 }
@@ -238,6 +253,9 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
+  if (options.quantum !== undefined && (init !== "search" || calibrate === undefined)) {
+    throw new UsageError("--quantum needs --init search and --calibrate; give them, or leave out --quantum");
+  }
   if (needsCalibration(init) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
   }
@@ -272,6 +290,7 @@ const DETAILS = [
   "calibrateColumn",
   "calibrateEncoding",
   "calibrateSamples",
+  "calibrateSeed",
   "calibrateContext",
   "calibrateMemory",
 ] as const;

@@ -162,7 +162,7 @@ async function* convertAndSave(
   options: ConvertVerbOptions,
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Done> {
-  const { allocate: allocation, init, seed, searchSteps, dryRun } = options;
+  const { allocate: allocation, init, seed, searchSteps, quantum, dryRun } = options;
   const source = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
   const model = yield* load(source.folder, { dtype: options.dtype });
@@ -187,7 +187,8 @@ async function* convertAndSave(
       identityOf(options, source, engine),
     );
     const order = { reorder: requestOf(options) };
-    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
+    const chosen = { allocation, init, seed, searchSteps, quantum };
+    const how = { ...chosen, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     let checked: ConversionCheck | undefined;
@@ -208,7 +209,16 @@ async function* convertAndSave(
     const out = options.out as string;
     const written = await writtenOf(out, files, { model, converted, source, before, began });
     const { seconds } = written;
-    const made = { model, converted, source, calibration, out, seconds, dataset: options.calibrate, seed };
+    const made = {
+      model,
+      converted,
+      source,
+      calibration,
+      out,
+      seconds,
+      dataset: options.calibrate,
+      seeds: seedsOf(options),
+    };
     const rows = checked && outcome && { checked: checkedRows(checked, outcome) };
     await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine), ...rows });
     await checked?.record.remove();
@@ -224,9 +234,9 @@ function identityOf(
   { name, revision }: Source,
   engine: Engine,
 ): unknown {
-  const { calibrateEncoding, calibrateSamples, calibrateContext, dtype } = options;
+  const { calibrateEncoding, calibrateSamples, calibrateSeed, calibrateContext, dtype } = options;
   const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
-  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateContext];
+  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateSeed, calibrateContext];
 }
 
 interface Before {
@@ -310,6 +320,11 @@ async function* saveConverted(
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });
+
+const seedsOf = ({ seed, calibrateSeed }: ConvertVerbOptions): ConvertedFolder["seeds"] => ({
+  seed,
+  ...(calibrateSeed !== undefined && { calibrationSeed: calibrateSeed }),
+});
 
 /** Options that are not settings of the result: places, outputs, and the machine. */
 const NO_SETTINGS = ["out", "dryRun", "force", "json", "engine", "device", "precision", "threads", "calibrateMemory"];

@@ -48,7 +48,8 @@ async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
 /** Settings without a flag: those of the conversion and of models from scratch, and the model, which is an argument. */
 const WITHOUT = new Set<string>([
   ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
-  ...["init", "searchSteps", "calibrationSamples", "startCost", "fineTune"],
+  ...["init", "searchSteps", "calibrationSamples", "calibrationSeed", "calibrationContext", "quantum", "maskSigma"],
+  ...["startCost", "fineTune", "keepModels"],
   ...SCRATCH_SETTINGS,
 ]);
 

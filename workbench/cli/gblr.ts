@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 // The `gblr` command. Each verb has a file in this folder and is listed here. Shared code is in shared/.
 
+import { addAblate } from "./ablate.ts";
 import { addChat } from "./chat.ts";
 import { addCompare } from "./compare.ts";
 import { addConvert } from "./convert.ts";
@@ -20,6 +21,7 @@ import { addSweep } from "./sweep.ts";
 
 await runMain(
   createProgram([
+    addAblate,
     addChat,
     addCompare,
     addConvert,

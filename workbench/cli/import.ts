@@ -150,7 +150,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "gguf") {
     expectNone(options, ["raw", "masks", ...WEIGHTS_FLAGS], `to ${file}, a GGUF file`);
-    const { importGgufWithProgress, localGguf, printGgufSummary } = await import("./import-gguf.ts");
+    const { importGgufWithProgress, localGguf, printGgufSummary } = await import("./import/gguf.ts");
     const dtype = options.dtype === undefined ? undefined : DTYPES[options.dtype];
     const summary = await importGgufWithProgress(await localGguf(file, options), { ...common, dtype });
     return { summary, text: (palette) => printGgufSummary(summary, palette) };
@@ -158,14 +158,14 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   expectNone(options, ["dtype"], `to ${file}, which is not a GGUF file`);
   if (kind.kind === "reference") {
     expectNone(options, ["ropeTheta", "dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
-    const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
+    const { importReferenceWithProgress, printReferenceSummary } = await import("./import/weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
     return { summary, text: (palette) => printReferenceSummary(summary, palette) };
   }
   if (kind.kind === "weights") {
     expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
-    const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
+    const { importWeightsWithProgress, printWeightsSummary } = await import("./import/weights.ts");
     const { ropeTheta, dropHead, imageSize, mean, std } = options;
     const flags = { ropeTheta, dropHead, imageSize, mean, std };
     const summary = await importWeightsWithProgress(file, { ...common, ...flags });

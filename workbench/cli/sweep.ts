@@ -16,7 +16,7 @@ import {
   sweep,
   type Varied,
 } from "../pipeline/sweep.ts";
-import { JSON_DOCUMENT, parseVaried } from "./shared/options.ts";
+import { JSON_DOCUMENT, parseVaried, repetitionsOf } from "./shared/options.ts";
 import { CommandFailed, Interrupted, interruptible, UsageError, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
 import { type Palette, paletteFor } from "./shared/terminal.ts";
@@ -24,7 +24,9 @@ import { commandLine } from "./shared/versions.ts";
 import { sweepTable } from "./shared/view.ts";
 
 interface SweepFlags {
-  vary: Varied[];
+  vary?: Varied[];
+  seeds?: string;
+  calibrationSeeds?: string;
   out?: string;
   json?: boolean;
 }
@@ -34,8 +36,10 @@ Runs a recipe once for each combination of values, each run in its own process
 and folder. To resume a sweep, give the same command again: finished runs are
 not repeated. Flags after -- are passed to every run.
 
-With --vary seed=1,2,3 the table and the plot show the mean over the seeds and
-its standard deviation; results.json has every run.
+With --seeds or --calibration-seeds the table and the plot show the mean over
+the runs and its standard deviation; results.json has every run. Each seed of
+the calibration draws other training data to calibrate on. With both, all pairs
+are run.
 `.trim();
 
 export function addSweep(program: Command): void {
@@ -45,18 +49,21 @@ export function addSweep(program: Command): void {
     example: [
       "gblr sweep vit-b-imagenet --vary budget=0.125,0.15,0.175,0.2 --vary structure=gblr,lowrank -- --init svd",
       "gblr sweep recipes/gpt2-wt103.ts --vary flops=0.35,0.4375,0.525 --out runs/flops -- --epochs 2",
-      "gblr sweep vit-s-cifar10 --vary structure=gblr,lowrank --vary seed=1,2,3",
+      "gblr sweep vit-s-cifar10 --vary structure=gblr,lowrank --seeds 1,2,3",
+      "gblr sweep smollm2-wikitext --calibration-seeds 0,1,2 -- --fine-tune none",
     ].join("\n"),
   })
     .description(DESCRIPTION)
     .summary("run a recipe over a grid of settings")
     .argument("<recipe>", "name of a recipe in recipes/, or path of a recipe file")
     .argument("[flags...]", "flags for every run, after --")
-    .requiredOption(
+    .option(
       "--vary <setting=values>",
       "setting and its values, e.g. budget=0.125,0.2; can be given several times",
       collected,
     )
+    .option("--seeds <list>", "random seeds to repeat every run with, e.g. 0,1,2; the same as --vary seed=0,1,2")
+    .option("--calibration-seeds <list>", "seeds of the draw of calibration data to repeat every run with, e.g. 0,1,2")
     .option("--out <folder>", "folder for the runs, the table and the plot (default: runs/sweep-<recipe>)")
     .option("--json", JSON_DOCUMENT)
     .action(runSweep);
@@ -64,9 +71,12 @@ export function addSweep(program: Command): void {
 
 const collected = (text: string, before: Varied[] = []): Varied[] => [...before, parseVaried(text)];
 
-async function runSweep(name: string, flags: string[], { vary, out, json = false }: SweepFlags): Promise<void> {
+async function runSweep(name: string, flags: string[], given: SweepFlags): Promise<void> {
+  const { out, json = false } = given;
   const recipe = await recipeFile(name);
-  const points = gridOf(vary);
+  const varied = [...(given.vary ?? []), ...repetitionsOf(given)];
+  if (varied.length === 0) throw new UsageError("nothing varies; give --vary, --seeds or --calibration-seeds");
+  const points = gridOf(varied);
   const folder = out ?? `runs/sweep-${recipe.name}`;
   const palette = paletteFor(process.stdout, process.env);
   const message = `interrupted; the finished runs are in ${folder}: run the same command again to resume`;

@@ -49,6 +49,8 @@ export interface ConvertOptions {
   seed?: number;
   /** optimizer steps of the search per layer. Default 1000 */
   searchSteps?: number;
+  /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
+  quantum?: number | undefined;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
   /** names of the layers in the order in which they are converted. Default: the order of the plan */
@@ -147,9 +149,12 @@ export async function* convert(
 }
 
 /** What the result depends on besides weights and covariances. */
-function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps, whitening }: ConvertOptions): object {
+function settingsOf(
+  plan: ConversionPlan,
+  { init, locations, seed, searchSteps, quantum, whitening }: ConvertOptions,
+): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  return { asked: plan.asked, layers, init, locations, seed, searchSteps, whitening };
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps, quantum, whitening };
 }
 
 /** Puts a layer of an earlier process in place; undefined if there is none. */
@@ -191,7 +196,18 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, corrections, locations, signal, seed = 0, searchSteps = 1000, ...options }: LayerOptions,
+  {
+    plan,
+    init,
+    covariances,
+    corrections,
+    locations,
+    signal,
+    quantum,
+    seed = 0,
+    searchSteps = 1000,
+    ...options
+  }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -211,10 +227,10 @@ async function* convertLayer(
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const importance = options.importances?.get(layer.name);
-    const start = { structure, layer, covariance, importance, searchSteps, seed, signal };
+    const start = { structure, layer, covariance, importance, searchSteps, quantum, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
-    // A search compares its result with initialization `svd`; both use the same triples.
-    if (init === "search") await known.singularValues(layer.name, target);
+    // A search by entries compares its result with initialization `svd`; both use the same triples.
+    if (init === "search" && !covariance) await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
     const { parameters, by, tiles } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);

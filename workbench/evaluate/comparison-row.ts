@@ -41,6 +41,10 @@ const calibrationSchema = z
 
 export const comparisonRowSchema = z.object({
   name: z.string().describe("title in tables, e.g. `GBLR, activation-aware`"),
+  variant: z
+    .string()
+    .optional()
+    .describe("key of the variant in its run, which is also the name of its folder in `compare/`"),
   structure: z.string().describe("name of the structure; `dense` if no layer is converted"),
   stage: z.enum(["before", "after"]).describe("before or after fine-tuning"),
   metrics: z

@@ -1,7 +1,7 @@
 // Compresses one variant of an experiment: convert, save, measure, train, save, measure. Each stage writes its result
 // to the run folder. If the result exists already, the stage is skipped.
 
-import { stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
@@ -72,10 +72,12 @@ export async function* compressVariant(
   shared: VariantOptions,
 ): AsyncGenerator<PipelineEvent, CompressedVariant | undefined> {
   const options = { ...shared, settings: settingsOf(shared.variant, shared.settings) };
-  const { variant, table, folder, isTrained } = options;
+  const { variant, table, folder, isTrained, isLast } = options;
   const place = join(folder, isTrained ? MODEL : CONVERTED);
   const stage = isTrained ? "after" : "before";
-  if (table.find(variant.title, stage) && (await isModel(place))) {
+  const keeps = isLast || options.settings.keepModels;
+  const row = () => table.find(rowIdentity(variant), stage);
+  if (row() && (!keeps || (await isModel(place)))) {
     yield { kind: "stage", stage: variant.title, done: true };
   } else if (isTrained) {
     if (!(yield* trained(options))) return undefined;
@@ -83,8 +85,12 @@ export async function* compressVariant(
     const { model } = yield* converted(options);
     model.dispose();
   }
-  return { row: table.find(variant.title, stage) as ComparisonRow, model: place };
+  if (!keeps)
+    for (const name of [CONVERTED, MODEL, "checkpoint"]) await rm(join(folder, name), { recursive: true, force: true });
+  return { row: row() as ComparisonRow, model: place };
 }
+
+const rowIdentity = ({ title: name, key: variant }: Variant) => ({ name, variant });
 
 /** Converts and trains a variant. @returns its row; undefined if the signal stopped the work */
 async function* trained(options: VariantOptions): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
@@ -116,7 +122,7 @@ interface ConvertedModel {
 async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
   const { folder, variant, table } = options;
   const place = join(folder, CONVERTED);
-  const before = table.find(variant.title, "before");
+  const before = table.find(rowIdentity(variant), "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
     const model = yield* load(place, { form: "trainable" });
@@ -151,7 +157,8 @@ async function* conversion(
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data, cache } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
+  const { seed, searchSteps, locations, quantum, sequential, damping, whitening, maskSigma } = settings;
+  const { calibrationSamples: samples, calibrationSeed, microBatch: batch } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -160,12 +167,14 @@ async function* conversion(
     return planned.start;
   };
   const isCalibrated = needsCalibration(init) || INIT_KINDS[init].isByOutputs || allocation === "loss" || sequential;
-  const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, signal: context.signal };
+  const chosen = { samples, batch, seed: calibrationSeed };
+  const calibration = isCalibrated ? hashedCalibration(data.calibration(chosen)) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, quantum, signal: context.signal };
   const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
   const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
   const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
   await recordConversion(folder, conversion);
+  if (maskSigma !== undefined && structureNamed(variant.structure).hasWidths) model.masks.sigma = maskSigma;
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
@@ -247,7 +256,7 @@ async function* savedAndMeasured(
 const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
-  name: variant.title,
+  ...rowIdentity(variant),
   structure: variant.structure,
   stage,
   ...methodFacts(variant, settings),

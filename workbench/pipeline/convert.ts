@@ -45,6 +45,8 @@ export interface ConvertStageOptions {
   searchSteps: number;
   /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
+  /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
+  quantum?: number | undefined;
   /** puts units in order before anything else. Default: they stay as they are */
   reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
@@ -98,7 +100,7 @@ export async function* convertModel(
   model: Model,
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
-  const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
+  const { allocation, init, seed, searchSteps, locations, quantum, calibration: data, signal } = options;
   const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
@@ -131,6 +133,7 @@ export async function* convertModel(
       init,
       seed,
       searchSteps,
+      quantum,
       decompositions,
       signal,
       finished,

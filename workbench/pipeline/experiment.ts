@@ -24,12 +24,13 @@ import { type ExperimentContext, type PipelineEvent, SettingsError } from "./sta
 import { loraOf } from "./train.ts";
 import {
   asItIs,
+  identityOf,
   parseVariant,
   settingsOf,
   type Variant,
   variantOf,
   variantsToTrain,
-  withTitledBudgets,
+  withTitles,
 } from "./variants.ts";
 
 /**
@@ -44,7 +45,7 @@ export async function* experiment<Settings extends ExperimentSettings>(
   { context, folder }: { context: ExperimentContext; folder: string },
 ): AsyncGenerator<PipelineEvent> {
   const named = [variantOf({ ...settings, allocation: settings.allocate }), ...settings.compare.map(parseVariant)];
-  const [main, ...rivals] = withTitledBudgets(named, settings.budget) as [Variant, ...Variant[]];
+  const [main, ...rivals] = withTitles(named, settings) as [Variant, ...Variant[]];
   checkSettings(settings, [main, ...rivals]);
   checkPush(settings, context);
   domain.check(settings);
@@ -164,7 +165,7 @@ async function* measureBase({ base, data, context, table }: Shared): AsyncGenera
   const { source } = base;
   const structure = await structureOf(source);
   const name = source.untrained ? `${structureTitle(structure)}, untrained` : structureTitle(structure);
-  const known = table.find(name, "before");
+  const known = table.find({ name }, "before");
   yield { kind: "stage", stage: "measure", of: "the base model", done: known !== undefined };
   if (known) return;
   const onDisk = source.head === undefined && { folder: source.folder };
@@ -190,7 +191,7 @@ async function begin(
     recipe,
     command,
     task,
-    settings: JSON.parse(JSON.stringify(settings)),
+    settings: JSON.parse(JSON.stringify(settingsOf(variant, settings))),
     versions: { ...versions },
     engine: engine.name,
     device: engine.device,
@@ -254,11 +255,12 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
+  if (settings.quantum !== undefined && settings.init !== "search") problems.push("--quantum needs --init search");
   if (sigma && (sigma[0] as number) > (sigma[1] as number)) {
     problems.push(`--sigma ${sigma} decreases; give the smaller value first`);
   }
-  const titles = variants.map(({ title }) => title);
-  const twice = titles.find((title, i) => titles.indexOf(title) !== i);
+  const identities = variants.map(identityOf);
+  const twice = identities.find((identity, i) => identities.indexOf(identity) !== i);
   if (twice) problems.push(`${twice} would be compared with itself; leave it out of --compare`);
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
 }

@@ -13,7 +13,16 @@ import { type ExperimentSettings, withPresentNames } from "./settings.ts";
 import { type PipelineEvent, SettingsError } from "./stage.ts";
 
 /** Settings that may differ when a run is resumed. */
-const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare", "fineTune"];
+const FREE: readonly string[] = [
+  "run",
+  "fresh",
+  "push",
+  "private",
+  "checkpointEvery",
+  "compare",
+  "fineTune",
+  "keepModels",
+];
 
 /**
  * Checks that a run folder can be resumed with these settings.
@@ -75,6 +84,12 @@ export async function clear(folder: string): Promise<void> {
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));
 
+type RowIdentity = Pick<ComparisonRow, "name" | "variant">;
+
+/** Whether a row is that of a variant. Titles do not suffice: they leave out seeds, and depend on the other variants. */
+const isOf = (row: RowIdentity, { name, variant }: RowIdentity): boolean =>
+  row.variant === undefined || variant === undefined ? row.name === name : row.variant === variant;
+
 /** The rows of the comparison. Each is written to comparison.json as soon as it is added. */
 export class RunTable {
   readonly folder: string;
@@ -90,13 +105,14 @@ export class RunTable {
     return new RunTable(folder, comparison);
   }
 
-  find(name: string, stage: ComparisonRow["stage"]): ComparisonRow | undefined {
-    return this.rows.find((row) => row.name === name && row.stage === stage);
+  /** The row of a variant, or by its name the row of the base model, or of a run of an earlier version. */
+  find(of: RowIdentity, stage: ComparisonRow["stage"]): ComparisonRow | undefined {
+    return this.rows.find((row) => row.stage === stage && isOf(row, of));
   }
 
-  /** Adds a row, or replaces the one with the same name and stage. */
+  /** Adds a row, or replaces the one of the same variant and stage. */
   async *add(row: ComparisonRow): AsyncGenerator<PipelineEvent, ComparisonRow> {
-    const others = this.rows.filter(({ name, stage }) => name !== row.name || stage !== row.stage);
+    const others = this.rows.filter((other) => other.stage !== row.stage || !isOf(other, row));
     this.rows = [...others, row];
     await writeComparison(this.folder, this.rows);
     yield { kind: "row", row, rows: this.rows };

@@ -79,7 +79,7 @@ export const experimentShape = (items: string) => ({
       .meta({ description: "structure of the converted layers; dense converts none" }),
     compare: z.array(z.string()).default([]).meta({
       description:
-        "other variants to train with the same settings, as structure[:init[:allocation]][@budget], e.g. lowrank,gblr:activation,gblr@0.6",
+        "other variants to train, as structure[:init[:allocation]][@budget][+setting=value], e.g. lowrank,gblr:activation,gblr@0.6,gblr:search+quantum=8",
     }),
     widths: text(
       "rule for the initial widths of gblr: lrR, splrR or constX; used if neither --flops nor --budget is given",
@@ -116,6 +116,22 @@ export const experimentShape = (items: string) => ({
       .default(128)
       // its flag in `gblr convert`
       .meta({ aliases: ["calibrateSamples"] }),
+    calibrationSeed: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({
+        description: `draw the ${items} to calibrate on at random with this seed (default: the first windows, or images drawn with --seed)`,
+        unit: "number",
+        aliases: ["calibrateSeed"],
+      }),
+    quantum: count(
+      "with --init search: blocks of gblr begin and end at multiples of so many samples (default: 1)",
+      "samples",
+    ).optional(),
+    maskSigma: amount(
+      "σ of the masks of the converted gblr layers, whose widths stay the same (default: sharp masks)",
+    ).optional(),
   }),
   ...grouped("Training", {
     fineTune: z.array(z.string()).optional().meta({
@@ -128,7 +144,13 @@ export const experimentShape = (items: string) => ({
     microBatch: count(`${items} per forward pass`, items).default(16),
     trainLimit: count(`${items} to train on, from the start of the split (default: all)`, items).optional(),
     learningRate: amount("peak learning rate").default(1.5e-3),
-    structureLearningRate: amount("peak learning rate of widths and locations (default: the learning rate)").optional(),
+    structureLearningRate: z
+      .number()
+      .min(0)
+      .meta({
+        description: "peak learning rate of widths and locations; 0 keeps them (default: the learning rate)",
+      })
+      .optional(),
     weightDecay: z
       .number()
       .min(0)
@@ -205,6 +227,9 @@ export const experimentShape = (items: string) => ({
     limit: count(`${items} to evaluate on, from the start of each split (default: all)`, items).optional(),
     seed: z.int().min(0).default(1111).meta({ description: "random seed" }),
 
+    keepModels: z.boolean().default(true).meta({
+      description: "keep the models of --compare on disk when they have been measured",
+    }),
     run: text("run folder (default: runs/<recipe>-<structure>)").optional(),
     fresh: z.boolean().default(false).meta({ description: "delete the contents of the run folder and start over" }),
     push: text("repository to push the model to, owner/name").optional(),

@@ -1,14 +1,16 @@
 // Defines the variants that an experiment compares. A variant is a structure with an initialization, an allocation of
-// the budget and, optionally, a budget of its own. For example, one variant is written as `gblr:activation:global@0.6`
-// in flags, as `gblr-activation-global-0.6` in folder names, and as `GBLR, activation-aware, global, budget 60 %` in
-// tables.
+// the budget and, optionally, a budget and further settings of its own. For example, one variant is written as
+// `gblr:search:global@0.6+quantum=8` in flags, as `gblr-search-global-0.6-quantum-8` in folder names, and as `GBLR, block
+// search, global, budget 60 %, quantum 8` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INIT_KINDS, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
+import { isOfCompression, isSeed, keyParts, parseOwn, titleParts, type VariantSettings } from "./variant-settings.ts";
 
 /** One way to compress a model. */
 export interface Variant {
@@ -19,8 +21,12 @@ export interface Variant {
   allocation: Allocation;
   /** cost of the converted layers relative to dense. Default: that of the settings */
   budget?: number;
-  /** name in folder names */
+  /** further settings of its own. Default: those of the settings */
+  own?: VariantSettings;
+  /** name in folder names, and the identity of its rows */
   key: string;
+  /** the title without budget and further settings */
+  method: string;
   /** name in tables */
   title: string;
   /** whether layers are converted; if not, the model is trained as it is */
@@ -33,7 +39,8 @@ export interface Variant {
  */
 export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
-  return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
+  const { title } = stored;
+  return { structure: name, init: "svd", allocation: "uniform", key: name, method: title, title, converts: false };
 }
 
 const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
@@ -45,15 +52,12 @@ export interface VariantNames {
   allocation?: string | undefined;
 }
 
-/**
- * The settings of an experiment as they apply to a variant.
- * @returns the same settings, or for a variant with a budget of its own, settings with that budget
- */
+/** The settings of an experiment as they apply to a variant, with its own budget and settings if it has any. */
 export function settingsOf<Settings extends { budget?: number | undefined; flops?: number | undefined }>(
-  { budget }: Variant,
+  { budget, own }: Variant,
   settings: Settings,
 ): Settings {
-  return budget === undefined ? settings : { ...settings, budget, flops: undefined };
+  return { ...settings, ...(budget !== undefined && { budget, flops: undefined }), ...own };
 }
 
 /**
@@ -71,12 +75,14 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
     throw error instanceof EngineError ? new SettingsError(error.message) : error;
   }
   const parts = [structure, ...(start === "svd" ? [] : [start]), ...(shared === "uniform" ? [] : [shared])];
+  const title = titled(kind, start, shared);
   return {
     structure,
     init: start,
     allocation: shared,
     key: parts.join("-"),
-    title: titled(kind, start, shared),
+    method: title,
+    title,
     converts: !kind.isDense,
   };
 }
@@ -96,41 +102,72 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 
 /**
  * Parses a variant.
- * @param text `structure`, `structure:init` or `structure:init:allocation`, and optionally `@budget`
- * @throws SettingsError as `variantOf` does, if there are more parts, or if the budget is not a share
+ * @param text `structure`, `structure:init` or `structure:init:allocation`, optionally `@budget`, and optionally settings
+ *   such as `+quantum=8` or `+sequential`
+ * @throws SettingsError as `variantOf` does, if there are more parts, if the budget is not a share, or for a setting that
+ *   a variant cannot have or a value that it cannot take
  */
 export function parseVariant(text: string): Variant {
-  const [names = "", share, ...others] = text.split("@");
+  const [method = "", ...settings] = text.split("+");
+  const [names = "", share, ...others] = method.split("@");
   const [structure = "", init, allocation, ...rest] = names.split(":");
   if (rest.length + others.length > 0) {
-    throw new SettingsError(`"${text}" has too many parts; give structure[:init[:allocation]][@budget]`);
+    throw new SettingsError(
+      `"${text}" has too many parts; give structure[:init[:allocation]][@budget][+setting=value]`,
+    );
   }
   const variant = variantOf({ structure, init, allocation });
-  return share === undefined ? variant : withBudget(variant, { text, budget: Number(share) });
-}
-
-function withBudget(variant: Variant, { text, budget }: { text: string; budget: number }): Variant {
-  if (!variant.converts) throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
-  if (!(budget > 0 && budget <= 1)) {
+  if (share !== undefined && !variant.converts) {
+    throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
+  }
+  const budget = share === undefined ? undefined : Number(share);
+  if (budget !== undefined && !(budget > 0 && budget <= 1)) {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
-  return { ...variant, budget, key: `${variant.key}-${budget}`, title: withShare(variant.title, budget) };
+  const { hasWidths = false } = structureNamed(variant.structure);
+  const own = settings.length === 0 ? {} : parseOwn(settings, { text, structure, init: variant.init, hasWidths });
+  const key = [variant.key, ...(budget === undefined ? [] : [budget]), ...keyParts(own)].join("-");
+  const title = titleWith(variant, { budget, settings: own, names: Object.keys(own) });
+  const given = { ...(budget !== undefined && { budget }), ...(settings.length > 0 && { own }) };
+  return { ...variant, ...given, key, title };
 }
 
-const withShare = (title: string, budget: number) => `${title}, budget ${Number((100 * budget).toPrecision(4))} %`;
+interface TitleOptions {
+  budget: number | undefined;
+  /** those of the variant */
+  settings: Partial<ExperimentSettings>;
+  /** settings that the title names if they have another value than usual */
+  names: Iterable<string>;
+}
+
+function titleWith({ method }: Variant, { budget, settings, names }: TitleOptions): string {
+  const share = budget === undefined ? [] : [`budget ${Number((100 * budget).toPrecision(4))} %`];
+  return [method, ...share, ...titleParts(settings, names)].join(", ");
+}
 
 /**
- * Variants whose titles all name their budgets, if some have a budget of their own: rows of a table then say which of
- * them have the same cost.
- * @param budget that of the settings. Without it, titles stay as they are
+ * Variants with the titles that they have in an experiment. If some have a budget of their own, all titles name their
+ * budgets: rows of a table then say which of them have the same cost. The same holds for settings of the compression,
+ * where their value is not the default.
+ * @param settings those of the experiment
  */
-export function withTitledBudgets(variants: readonly Variant[], budget: number | undefined): readonly Variant[] {
-  if (budget === undefined || variants.every((variant) => variant.budget === undefined)) return variants;
-  return variants.map((variant) =>
-    variant.budget !== undefined || !variant.converts
-      ? variant
-      : { ...variant, title: withShare(variant.title, budget) },
-  );
+export function withTitles(variants: readonly Variant[], settings: Partial<ExperimentSettings>): readonly Variant[] {
+  const shared = new Set(variants.flatMap(({ own = {} }) => Object.keys(own).filter(isOfCompression)));
+  const haveBudgets = variants.some(({ budget }) => budget !== undefined);
+  return variants.map((variant) => {
+    if (!variant.converts) return variant;
+    const [all, names] = [settingsOf(variant, settings), new Set([...shared, ...Object.keys(variant.own ?? {})])];
+    return {
+      ...variant,
+      title: titleWith(variant, { budget: haveBudgets ? all.budget : undefined, settings: all, names }),
+    };
+  });
+}
+
+/** What tells the results of a variant from those of others: its title, and its seeds, which titles leave out. */
+export function identityOf({ title, own = {} }: Variant): string {
+  const seeds = Object.entries(own).filter(([name]) => isSeed(name));
+  return [title, ...seeds.map(([name, value]) => `${name} ${value}`)].join(", ");
 }
 
 /**

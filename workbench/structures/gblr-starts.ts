@@ -39,8 +39,8 @@ async function* searchByOutputs(
   covariance: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { layer, signal } = options;
-  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost })) {
+  const { layer, quantum = 1, signal } = options;
+  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum })) {
     if (event.type === "found") {
       const { parameters, tiles } = event;
       return { parameters: { ...parameters }, by: "search", tiles };
@@ -50,7 +50,10 @@ async function* searchByOutputs(
     signal?.throwIfAborted();
   }
   const { widths: _, ...others } = options;
-  return yield* nearestInOutputs(weight, others);
+  const { nIn, nOut, allowed } = layer;
+  // Without a remainder of the budget there is no narrower block, whose width would be no multiple of the quantum.
+  const whole = quantum === 1 ? layer : { ...layer, allowed: allowed - (allowed % (nIn + nOut)) };
+  return yield* nearestInOutputs(weight, { ...others, layer: whole });
 }
 
 /** The blocks found by the search by entries, or those of `svd` if their error is smaller. */

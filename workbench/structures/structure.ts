@@ -89,8 +89,10 @@ export interface StartOptions {
   seed?: number;
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
   triples?: Triples | undefined;
-  /** optimizer steps of `search` */
+  /** optimizer steps of a `search` by entries */
   searchSteps: number;
+  /** GBLR: blocks of a `search` by outputs begin and end at multiples of so many samples. Default 1 */
+  quantum?: number | undefined;
   /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
   /** stops an initialization between two of its events */

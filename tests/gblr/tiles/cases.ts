@@ -108,6 +108,13 @@ export const WEIGHTS: Readonly<Record<string, (seed: number, m: number, n: numbe
       at(rows.values, (row % 4) * n + column),
     );
   },
+  // The whole matrix cannot be eliminated from its corners. Its halves can, but they have the same rank each.
+  "of rank five with zeros at the corners": (seed, m, n) => {
+    const inside = (i: number, length: number) => i > 0 && i < length - 1;
+    const left = mapped(random(seed, m, 5), (value, row, k) => (k < 3 || inside(row, m) ? value : 0));
+    const right = mapped(random(seed + 1, 5, n), (value, k, column) => (k >= 3 || inside(column, n) ? value : 0));
+    return float32(times(left, right));
+  },
   "with one entry": (_, m, n) =>
     mapped({ values: new Float64Array(m * n), rows: m, columns: n }, (_, row, column) =>
       row === Math.floor(m / 2) && column === Math.floor(n / 3) ? 2 : 0,

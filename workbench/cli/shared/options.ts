@@ -89,6 +89,27 @@ export function share(text: string): number {
   throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
 }
 
+/** The different numbers above 0 of a list. @param flag e.g. `quanta` @throws UsageError for a list that is none */
+export function numbersIn(flag: string, list: string): number[] {
+  const values = list.split(",").map((value) => (value.trim() === "" ? Number.NaN : Number(value)));
+  if (values.every((value) => value > 0 && Number.isFinite(value))) return [...new Set(values)];
+  throw new UsageError(`--${flag} ${list}: give numbers above 0, e.g. --${flag} 8,16`);
+}
+
+/** The settings over which --seeds and --calibration-seeds repeat runs. @throws UsageError for a list that is none */
+export function repetitionsOf(flags: { seeds?: string; calibrationSeeds?: string }): Varied[] {
+  const lists = { seed: flags.seeds, "calibration-seed": flags.calibrationSeeds };
+  return Object.entries(lists).flatMap(([setting, list]) => (list === undefined ? [] : [seedsIn(setting, list)]));
+}
+
+function seedsIn(setting: string, list: string): Varied {
+  const values = list.split(",").map((value) => value.trim());
+  if (values.every((value) => /^\d+$/.test(value)) && new Set(values).size === values.length) {
+    return { setting, values };
+  }
+  throw new UsageError(`--${setting}s ${list}: give different whole numbers, e.g. --${setting}s 0,1,2`);
+}
+
 /** Parses a value of --vary, e.g. `budget=0.125,0.2`. @throws UsageError if it does not have this form */
 export function parseVaried(text: string): Varied {
   const at = text.indexOf("=");

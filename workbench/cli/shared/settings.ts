@@ -118,9 +118,9 @@ const valueName = ({ type }: Property): string =>
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
 
-/** Whether help shows a default. Defaults that are false or empty are not shown. */
+/** Whether help shows a default. Those of switches, which the names of their flags tell, and empty ones are not shown. */
 const isTold = (value: unknown): boolean =>
-  value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+  value !== undefined && typeof value !== "boolean" && !(Array.isArray(value) && value.length === 0);
 
 /**
  * Defaults of a recipe that are valid only with its default for another setting. If `flag`, the flag of that setting,

@@ -2,12 +2,13 @@
 // entry at a corner of the window as the pivot; its column and its row are the factors of one block, and what remains
 // of the tile is zero in that row and that column, so the window gets one sample shorter on both sides. A tile of rank p
 // is exhausted after p steps. Of the four corners the one with the largest entry is taken, which keeps the elimination
-// well-conditioned. Rows and columns of zeros at the edges of a tile are left out, so that blocks can be narrower, and
+// well-conditioned; with a quantum, corners have several samples (shrinking-window.ts). Rows and columns of zeros at the edges of a tile are left out, so that blocks can be narrower, and
 // fewer, than their layout says. It runs on the host in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
-import { type Layout, LEAST_WINDOW, type Tile } from "./layout.ts";
+import { floorTo, type Layout, type Tile } from "./layout.ts";
 import { lengthOf, type Range } from "./metric.ts";
+import { ANY, type Ends, ShrinkingWindow } from "./shrinking-window.ts";
 
 /** The factors of a tile: A (a, p) and B (p, c). */
 export interface TileFactors {
@@ -25,12 +26,6 @@ export interface Block {
   left: Float64Array;
   /** (columns) */
   right: Float64Array;
-}
-
-/** How many samples may be taken from the first and from the last end of a side. */
-interface Ends {
-  first: number;
-  last: number;
 }
 
 /** Samples of the undivided side that belong to the shared tile: those at both ends of what is not zero. */
@@ -76,7 +71,10 @@ function removeCommon(
   const rank = basis.columns;
   const within = withoutZeros(factors.flatMap((own) => (own ? [along(own)] : [])));
   if (lengthOf(within) < rank) return undefined;
-  const choices = [0, Math.floor(rank / 2), rank].map((first) => {
+  const { quantum } = layout;
+  // All choices leave the same number of samples to the windows of the groups.
+  const isWhole = basis.rows % quantum === 0;
+  const choices = (isWhole ? [0, floorTo(rank / 2, quantum), rank] : [rank]).map((first) => {
     const reserved = { within, ends: { first, last: rank - first } };
     const lu = new LuDecomposition(atEnds(basis, reserved));
     return { reserved, lu, pivot: leastPivot(lu) };
@@ -140,63 +138,27 @@ interface TileToEliminate {
   reserved: Reserved | undefined;
 }
 
-/** A window that shrinks from its ends. */
-class Shrinking {
-  start: number;
-  end: number;
-  private readonly left: Ends;
-
-  constructor(range: Range, { first, last }: Ends) {
-    this.start = range.start;
-    this.end = range.end;
-    this.left = { first, last };
-  }
-
-  get isEmpty(): boolean {
-    return this.start >= this.end;
-  }
-
-  /** Leaves out zeros at the ends, unless a number of samples is reserved there. */
-  trim(isZero: (sample: number) => boolean): void {
-    if (this.left.first + this.left.last < Number.POSITIVE_INFINITY) return;
-    while (this.start < this.end && isZero(this.start)) this.start++;
-    while (this.start < this.end && isZero(this.end - 1)) this.end--;
-  }
-
-  /** The samples that may be taken next. */
-  corners(): number[] {
-    const found: number[] = [];
-    if (this.left.first > 0) found.push(this.start);
-    if (this.left.last > 0 && (this.end - 1 !== this.start || found.length === 0)) found.push(this.end - 1);
-    return found;
-  }
-
-  take(sample: number): void {
-    if (sample === this.start && this.left.first > 0) {
-      this.start++;
-      this.left.first--;
-    } else {
-      this.end--;
-      this.left.last--;
-    }
-  }
-}
-
-const ANY: Ends = { first: Number.POSITIVE_INFINITY, last: Number.POSITIVE_INFINITY };
-
 /** The windows of a tile's sides before its first step, local to the tile. */
-function windowsFor(layout: Layout, { tile, reserved }: TileToEliminate): { rows: Shrinking; columns: Shrinking } {
+function windowsFor(
+  layout: Layout,
+  { tile, reserved }: TileToEliminate,
+): { rows: ShrinkingWindow; columns: ShrinkingWindow } {
   const { rows, columns } = layout.tiles[tile] as Tile;
   const local = { rows: { start: 0, end: lengthOf(rows) }, columns: { start: 0, end: lengthOf(columns) } };
   const undivided = layout.divides === "columns" ? "rows" : "columns";
-  const divided = layout.divides;
+  const { quantum, divides } = layout;
+  const side = lengthOf(local[undivided]);
   // The shared tile takes the samples that are reserved for it, and the groups what is between them.
   const { within, ends } = reserved ?? { within: local[undivided], ends: { first: 0, last: 0 } };
+  const begun = ends.last % quantum !== 0 ? "last" : ends.first % quantum !== 0 ? "first" : undefined;
   const own =
     reserved && tile === 0
-      ? new Shrinking(within, ends)
-      : new Shrinking({ start: within.start + ends.first, end: within.end - ends.last }, ANY);
-  const across = new Shrinking(local[divided], ANY);
+      ? new ShrinkingWindow(within, { ends, side, quantum })
+      : new ShrinkingWindow(
+          { start: within.start + ends.first, end: within.end - ends.last },
+          { ends: ANY, side, quantum, begun },
+        );
+  const across = new ShrinkingWindow(local[divides], { ends: ANY, side: lengthOf(local[divides]), quantum });
   return undivided === "rows" ? { rows: own, columns: across } : { rows: across, columns: own };
 }
 
@@ -221,6 +183,9 @@ function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefin
     );
     const across = rest.slice(pivot.row * width + columns.start, pivot.row * width + columns.end);
     subtract(rest, { down, across, pivot: pivot.value, rows, columns, width });
+    // With a quantum, the window keeps the row and the column, whose rounding errors no block must have.
+    for (let row = rows.start; row < rows.end; row++) rest[row * width + pivot.column] = 0;
+    rest.fill(0, pivot.row * width + columns.start, pivot.row * width + columns.end);
     blocks.push(
       balanced({
         tile,
@@ -285,20 +250,8 @@ function subtract(values: Float64Array, { down, across, pivot, rows, columns, wi
   }
 }
 
-/** The window in the matrix. One that is too short to be live gets one more sample, in which the block is zero. */
-function live({ start, end }: Range, within: Range): Range {
-  const length = Math.max(LEAST_WINDOW, end - start);
-  const first = start > 0 ? end - length : start;
-  return { start: within.start + first, end: within.start + first + length };
-}
-
-/** The values of a window that was extended at its end, or at its start. */
-function filled(values: Float64Array, atEnd: boolean): Float64Array {
-  if (values.length >= LEAST_WINDOW) return values;
-  const longer = new Float64Array(LEAST_WINDOW);
-  longer.set(values, atEnd ? 0 : LEAST_WINDOW - values.length);
-  return longer;
-}
+/** A range of a tile in the matrix. */
+const within = ({ start, end }: Range, { start: from }: Range): Range => ({ start: from + start, end: from + end });
 
 /** The same block with factors of equal length. */
 function balanced(block: Block): Block {

@@ -3,7 +3,8 @@
 // staggered windows of GBLR blocks can express, so that a tile of rank p with a rows and c columns costs about
 // p (a + c − p) multiply-adds instead of p (a + c). A layout has one tile of the whole matrix, the shared one, and
 // further tiles for groups of columns or of rows. What a group has in common with the shared tile is a freedom as well,
-// of p times the shared rank. docs/method.md derives both. This file uses no tensors.
+// of p times the shared rank. docs/method.md derives both. With a quantum, windows begin and end at its multiples, as
+// fast products want it: they are longer, so ranks at the same cost are smaller. This file uses no tensors.
 
 import type { Sides } from "../init/rules.ts";
 import { lengthOf, type Range } from "./metric.ts";
@@ -21,30 +22,40 @@ export interface Layout {
   divides: "columns" | "rows";
   /** share of the rank of a layout with the shared tile alone with which this tile starts; 0 for none throughout */
   shared: number;
+  /** q: windows of blocks begin and end at multiples of q samples, or at the end of the side; 1 for any sample */
+  quantum: number;
 }
+
+/** The largest multiple of q that is at most x. */
+export const floorTo = (x: number, q: number): number => q * Math.floor(x / q);
+/** The smallest multiple of q that is at least x. */
+export const ceilTo = (x: number, q: number): number => q * Math.ceil(x / q);
 
 /** Number of samples of the smallest live window, see widths.ts. */
 export const LEAST_WINDOW = 2;
 
+/** The sides of a matrix, and the quantum of windows in it. Default 1 */
+export type QuantizedSides = Sides & { quantum?: number };
+
 /** A layout of `groups` groups of nearly equal size. */
 export function dividedLayout(
-  { nIn, nOut }: Sides,
+  { nIn, nOut, quantum = 1 }: QuantizedSides,
   { divides, groups, shared }: Pick<Layout, "divides" | "shared"> & { groups: number },
 ): Layout {
   const length = divides === "columns" ? nIn : nOut;
-  const edge = (i: number) => Math.round((i * length) / groups);
+  const edge = (i: number) => (i === groups ? length : quantum * Math.round((i * length) / groups / quantum));
   const whole: Tile = { rows: { start: 0, end: nOut }, columns: { start: 0, end: nIn } };
   const parts = Array.from({ length: groups }, (_, i) => ({
     ...whole,
     [divides]: { start: edge(i), end: edge(i + 1) },
   }));
-  return { tiles: [whole, ...parts], divides, shared };
+  return { tiles: [whole, ...parts], divides, shared, quantum };
 }
 
 /** The layout with the shared tile alone. */
-export const wholeLayout = (sides: Sides): Layout => {
-  const { tiles } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1 });
-  return { tiles: tiles.slice(0, 1), divides: "columns", shared: 1 };
+export const wholeLayout = (sides: QuantizedSides): Layout => {
+  const { tiles, ...layout } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1 });
+  return { tiles: tiles.slice(0, 1), ...layout };
 };
 
 /** Rows and columns at the corner of a tile in which its factors are zero because of the shared tile. */
@@ -61,9 +72,10 @@ export function skipped(
 export function windowsOf(layout: Layout, tile: number, ranks: readonly number[]): { rows: number; columns: number }[] {
   const { rows, columns } = layout.tiles[tile] as Tile;
   const skip = skipped(layout, tile, ranks);
+  const left = (side: Range, taken: number) => Math.max(LEAST_WINDOW, lengthOf(side) - floorTo(taken, layout.quantum));
   return Array.from({ length: ranks[tile] as number }, (_, k) => ({
-    rows: Math.max(LEAST_WINDOW, lengthOf(rows) - skip.rows - k),
-    columns: Math.max(LEAST_WINDOW, lengthOf(columns) - skip.columns - k),
+    rows: left(rows, skip.rows + k),
+    columns: left(columns, skip.columns + k),
   }));
 }
 
@@ -103,7 +115,7 @@ export function equalRanks(layout: Layout, shared: number, allowed: number): num
 }
 
 /** The largest rank of the shared tile alone that costs at most `allowed`. */
-export function wholeRank(sides: Sides, allowed: number): number {
+export function wholeRank(sides: QuantizedSides, allowed: number): number {
   const layout = wholeLayout(sides);
   const most = Math.min(sides.nIn, sides.nOut);
   let [low, high] = [0, most];

@@ -33,6 +33,8 @@ import { summariesOf, type TileSummary } from "./summary.ts";
 export interface TileSearchOptions {
   /** multiply-adds per row */
   allowed: number;
+  /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
+  quantum?: number | undefined;
   /** rounds over the tiles of a layout before layouts are compared. Default 10 */
   trial?: number;
   /** further rounds for the best layout. Default 10 */
@@ -76,9 +78,10 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, trial = 10, rounds = 10 } = options;
+  const { allowed, quantum = 1, trial = 10, rounds = 10 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
-  const sides = { nIn, nOut };
+  expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
+  const sides = { nIn, nOut, quantum };
   const rank = wholeRank(sides, allowed);
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });
@@ -148,16 +151,20 @@ interface Ranked {
 }
 
 /** The layouts that are tried, by the shape of the matrix: the longer side is divided more. */
-function layoutsOf(sides: Sides): Layout[] {
-  const { nIn, nOut } = sides;
-  const columns = (groups: number, shared: number) => dividedLayout(sides, { divides: "columns", groups, shared });
-  const rows = (groups: number, shared: number) => dividedLayout(sides, { divides: "rows", groups, shared });
+function layoutsOf(sides: QuantizedSides): Layout[] {
+  const { nIn, nOut, quantum = 1 } = sides;
+  const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared }) as const;
+  const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared }) as const;
   const most = Math.floor(Math.min(nIn, nOut) / 8);
   const wide = [columns(2, 0), columns(4, 0), columns(4, 0.5)];
   const tall = [rows(2, 0), rows(4, 0.5), columns(4, 0.5)];
   const square = [columns(2, 0), columns(4, 0.5), rows(4, 0.5)];
   const chosen = nIn > 1.5 * nOut ? wide : nOut > 1.5 * nIn ? tall : square;
-  return [wholeLayout(sides), ...chosen.filter(({ tiles }) => tiles.length - 1 <= most)];
+  const fitting = chosen.filter(({ divides, groups }) => {
+    const chunks = Math.floor((divides === "columns" ? nIn : nOut) / quantum);
+    return groups <= Math.min(most, chunks);
+  });
+  return [wholeLayout(sides), ...fitting.map((each) => dividedLayout(sides, each))];
 }
 
 /**

@@ -11,7 +11,7 @@ import {
   takeApart,
   windowInputs,
 } from "../../compress/index.ts";
-import { clippedNotice, imageLoader } from "../../data/images/index.ts";
+import { clippedNotice, imageLoader, sampleOf } from "../../data/images/index.ts";
 import {
   classifierLogits,
   imageSettings,
@@ -25,7 +25,7 @@ import {
 import type { CalibrationData } from "../domains/domain.ts";
 import { imageInputs, openedImages } from "../domains/image-sets.ts";
 import { evaluationOptions } from "../domains/image-settings.ts";
-import { openTexts } from "../domains/texts.ts";
+import { drawnWindows, openTexts } from "../domains/texts.ts";
 import { fetchDataset, type Source } from "../fetch.ts";
 import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
 
@@ -66,6 +66,8 @@ export interface CalibrationSettings {
   encoding?: string | undefined;
   /** number of windows or images */
   samples: number;
+  /** draws them at random. Default: the first ones */
+  seed?: number | undefined;
   /** tokens per window. Default: the model's positions, at most 2048 */
   context?: number | undefined;
 }
@@ -93,7 +95,7 @@ export const openCalibration = (
   (isClassifier(options.model) ? openImages : openText)(settings, options);
 
 async function* openText(
-  { dataset, config, split, column, encoding, samples, context: asked }: CalibrationSettings,
+  { dataset, config, split, column, encoding, samples, seed, context: asked }: CalibrationSettings,
   { model, source, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
   const sizes = languageSizes(languageModel(model));
@@ -114,7 +116,7 @@ async function* openText(
       throw new StageError(`${split} has less than two tokens of text to calibrate on; give a split with more`);
     }
     return {
-      inputs: () => windowInputs(windows, { samples }),
+      inputs: () => windowInputs(drawnWindows(windows, { count: samples, seed }), { samples }),
       forward: (model, ids) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, windows.length),
       unit: "windows",
@@ -141,7 +143,7 @@ function languageModel(model: Model): Model {
 const BATCH = 16;
 
 async function* openImages(
-  { dataset, config, split, column: imageColumn, samples, context: length }: CalibrationSettings,
+  { dataset, config, split, column: imageColumn, samples, seed, context: length }: CalibrationSettings,
   { model, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
   if (length !== undefined) {
@@ -151,8 +153,10 @@ async function* openImages(
   }
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const { cache, signal } = context;
-  const place = { dataset: data.folder, config, split, imageColumn, limit: samples, unlabeled: true };
-  const images = yield* openedImages({ ...place, cache, signal });
+  const place = { dataset: data.folder, config, split, imageColumn, unlabeled: true };
+  const limit = seed === undefined ? { limit: samples } : {};
+  const opened = yield* openedImages({ ...place, ...limit, cache, signal });
+  const images = seed === undefined ? opened : sampleOf(opened, { count: samples, seed });
   const loader = imageLoader(images, { ...evaluationOptions({}, imageSettings(model)), skipBad: true });
   const total = Math.min(samples, images.length);
   return {

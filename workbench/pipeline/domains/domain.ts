@@ -29,6 +29,16 @@ export interface CalibrationData {
   unit: "windows" | "images";
 }
 
+/** The training items to calibrate on. */
+export interface CalibrationRequest {
+  /** number of items */
+  samples: number;
+  /** items per forward pass */
+  batch: number;
+  /** draws the items at random. Default: the usual ones of the domain, which are the first windows of a text */
+  seed?: number | undefined;
+}
+
 /** The teacher of a distillation. */
 export interface Teacher {
   model: Model;
@@ -52,8 +62,8 @@ export interface OpenData {
   score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
-  /** inputs for calibration: `samples` training items in batches of `batch` */
-  calibration(samples: number, batch: number): CalibrationData;
+  /** inputs for calibration */
+  calibration(request: CalibrationRequest): CalibrationData;
   /** writes further files for the report, e.g. the confusion matrix of a classifier */
   conclude?(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void>;
   close(): Promise<void>;

@@ -23,8 +23,8 @@ export interface ImageSets {
   train: ImageSet;
   /** sample of `train` on which the model is evaluated */
   trainSample: ImageSet;
-  /** draws a random sample of `train` */
-  someOfTrain(count: number): ImageSet;
+  /** draws a random sample of `train`. @param seed default: that of the settings */
+  someOfTrain(count: number, seed?: number): ImageSet;
   validation: ImageSet;
   /** split of the results; the same object as `validation` if both are one split */
   test: ImageSet;
@@ -78,7 +78,7 @@ export async function* openImageSets(
   const validation = some(parts.validation, limit, "limit");
   const isSame = holdOut === undefined && testSplit === validationSplit;
   const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
-  const someOfTrain = (count: number) => sampleOf(train, { count, seed: seed + STREAMS.sample });
+  const someOfTrain = (count: number, own = seed) => sampleOf(train, { count, seed: own + STREAMS.sample });
   return { train, trainSample: someOfTrain(trainSample), someOfTrain, validation, test };
 }
 

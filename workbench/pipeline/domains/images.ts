@@ -20,7 +20,7 @@ import { fetchDataset, fetchModel, type Source } from "../fetch.ts";
 import { classNames, confusionRows, rowOfImages, scoreImages } from "../measure.ts";
 import type { PipelineEvent } from "../stage.ts";
 import { resultOf, SettingsError } from "../stage.ts";
-import type { CalibrationData, Domain, OpenData, Scored, Sources, Teacher } from "./domain.ts";
+import type { CalibrationData, CalibrationRequest, Domain, OpenData, Scored, Sources, Teacher } from "./domain.ts";
 import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
@@ -151,8 +151,8 @@ class ImageData implements OpenData {
     return values;
   }
 
-  calibration(samples: number, batch: number): CalibrationData {
-    const images = this.opened.sets.someOfTrain(samples);
+  calibration({ samples, batch, seed }: CalibrationRequest): CalibrationData {
+    const images = this.opened.sets.someOfTrain(samples, seed);
     return {
       inputs: () => imageInputs(this.loaderOf(images), { batch }),
       forward: (model, pixels: Tensor) => classifierLogits(model, pixels as Tensor4D),

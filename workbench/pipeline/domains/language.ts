@@ -13,7 +13,7 @@ import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import { firstWindows, openTexts, type Texts } from "./texts.ts";
+import { drawnWindows, firstWindows, openTexts, type Texts } from "./texts.ts";
 
 /** Tokens per window, unless the settings give another number. */
 export const CONTEXT = 1024;
@@ -28,6 +28,12 @@ export const languageSettings = z.object({
     wholeWindows: z.boolean().default(false).meta({
       description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
     }),
+  }),
+  ...grouped("Compression", {
+    calibrationContext: count("tokens per window of the calibration (default: --context)", "tokens")
+      .optional()
+      // its flag in `gblr convert`
+      .meta({ aliases: ["calibrateContext"] }),
   }),
 });
 
@@ -69,10 +75,12 @@ interface Splits {
   train: TextWindows;
   validation: TextWindows;
   test: TextWindows;
+  /** windows of the training text to calibrate on */
+  calibration: TextWindows;
 }
 
 function openData(
-  { train, validation, test }: Splits,
+  { train, validation, test, calibration: seen }: Splits,
   { texts, settings, model: source }: { texts: Texts; settings: LanguageSettings; model: Sources["model"] },
 ): OpenData {
   return {
@@ -91,10 +99,10 @@ function openData(
       const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
       return { validation: { nll, perplexity } };
     },
-    calibration: (samples, batch) => ({
-      inputs: () => windowInputs(train, { samples, batch }),
+    calibration: ({ samples, batch, seed }) => ({
+      inputs: () => windowInputs(drawnWindows(seen, { count: samples, seed }), { samples, batch }),
       forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
-      total: Math.min(samples, train.length),
+      total: Math.min(samples, seen.length),
       unit: "windows",
     }),
     close: () => texts.close(),
@@ -108,6 +116,14 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
+  const { calibrationContext: own = context } = settings;
+  const calibration =
+    own === context
+      ? train
+      : firstWindows(
+          yield* texts.windows(trainSplit, { whole: true, context: own }),
+          trainLimit && Math.floor((trainLimit * context) / own),
+        );
   // This is an array of pairs instead of a record because both may be the same split.
   for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
@@ -115,17 +131,27 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
     const cure = targets > 0 ? `give --context ${targets} or less, or more text` : "give more text";
     throw new SettingsError(`${dataset}: split ${split} has no whole window of ${context} tokens; ${cure}`);
   }
-  return { train, validation: validation.length > 0 ? validation : test, test };
+  if (calibration.length === 0) {
+    const cure = "give a shorter --calibration-context, or more text";
+    throw new SettingsError(`${dataset}: split ${trainSplit} has no whole window of ${own} tokens; ${cure}`);
+  }
+  return { train, validation: validation.length > 0 ? validation : test, test, calibration };
 }
 
-async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
+async function expectFitting(folder: string, settings: LanguageSettings): Promise<void> {
+  const { model, context, calibrationContext = context } = settings;
   const { architecture, config } = await readConfig(folder);
   if (!isLanguageModel({ architecture })) {
     throw new SettingsError(`--model ${model} is a ${architecture.type}; a language model is needed`);
   }
   const { positions } = languageSizes({ architecture, config });
-  if (context > positions)
+  for (const [flag, length] of [
+    ["--context", context] as const,
+    ["--calibration-context", calibrationContext] as const,
+  ]) {
+    if (length <= positions) continue;
     throw new SettingsError(
-      `--context ${context} is longer than the model's ${positions} positions; give at most ${positions}`,
+      `${flag} ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
     );
+  }
 }

@@ -1,6 +1,7 @@
 // Opens a text data set with a tokenizer, and cuts its splits into windows of token ids.
 
 import { join } from "node:path";
+import { RandomStream } from "../../data/images/index.ts";
 import {
   openTextTokens,
   openTokenizer,
@@ -45,13 +46,15 @@ export class Texts {
   /**
    * Tokenizes a split, or reads its token ids from the cache, and cuts it into windows.
    * @param options.whole whether all windows of this split must be whole. Default: `whole` of the constructor's options
+   * @param options.context tokens per window of this split. Default: `context` of the constructor's options
    * @throws DataError if the split or the column does not exist
    */
   async *windows(
     split: string,
-    { whole }: { whole?: boolean | undefined } = {},
+    { whole, context: own }: { whole?: boolean | undefined; context?: number | undefined } = {},
   ): AsyncGenerator<PipelineEvent, TextWindows> {
-    const { context, stride, whole: usually, cache, ...rest } = this.options;
+    const { context: usual, stride, whole: usually, cache, ...rest } = this.options;
+    const context = own ?? usual;
     for await (const event of openTextTokens({ ...rest, split, cache: join(cache, "tokens") })) {
       yield { kind: "inner", of: "tokenize", event };
       if (event.kind === "tokens") {
@@ -73,6 +76,20 @@ export class Texts {
 /** Opens a text data set and its tokenizer. No split is read. */
 export async function openTexts(options: TextsOptions): Promise<Texts> {
   return new Texts(options, await openTokenizer(options.tokenizer));
+}
+
+/** What a calibration needs of windows. */
+type Windows = Pick<TextWindows, "length" | "context" | "read">;
+
+/**
+ * Windows drawn at random without repetition, in the order of the draw. The draw depends on the seed and the number of
+ * windows only, and a larger one begins with a smaller one.
+ * @param options.seed default: the first windows, in order
+ */
+export function drawnWindows(windows: Windows, { count, seed }: { count: number; seed?: number | undefined }): Windows {
+  const length = Math.min(count, windows.length);
+  const order = seed === undefined ? undefined : new RandomStream(seed).order(windows.length);
+  return { length, context: windows.context, read: (i) => windows.read(order?.[i] ?? i) };
 }
 
 /** The first `limit` windows. */

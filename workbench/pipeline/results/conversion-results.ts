@@ -28,7 +28,8 @@ export interface ConvertedFolder extends Origin {
   settings: RunFacts["settings"];
   /** options of the method beside initialization and allocation */
   options: Readonly<Record<string, string | number | boolean>>;
-  seed: number;
+  /** by name, as in the settings of experiments */
+  seeds: Readonly<{ seed: number; calibrationSeed?: number }>;
   /** seconds from the plan to the saved folder */
   seconds: number;
   calibration: HashedCalibration | undefined;
@@ -52,7 +53,7 @@ export interface CheckedRows {
  * @throws RunError if it cannot be written
  */
 export async function writeConversionResults(folder: ConvertedFolder): Promise<void> {
-  const { model, source, out, settings, seed, engine, command, versions, checked } = folder;
+  const { model, source, out, settings, seeds, engine, command, versions, checked } = folder;
   const facts: RunFacts = {
     name: `${source.name} → ${titleOf(folder)}`,
     recipe: "convert",
@@ -63,7 +64,7 @@ export async function writeConversionResults(folder: ConvertedFolder): Promise<v
     engine: engine.name,
     device: engine.device,
     precision: engine.precision,
-    seed,
+    seed: seeds.seed,
     model: await modelFacts(source),
     ...(checked && { dataset: checked.dataset, comparisonSplit: checked.split }),
   };
@@ -76,7 +77,7 @@ const titleOf = ({ converted: { plan, conversion } }: ConvertedFolder): string =
   variantOf({ structure: plan.structure, init: conversion.init, allocation: plan.allocation }).title;
 
 async function rowOf(folder: ConvertedFolder): Promise<ComparisonRow> {
-  const { model, converted, out, options, seed, seconds, calibration, dataset, checked } = folder;
+  const { model, converted, out, options, seeds, seconds, calibration, dataset, checked } = folder;
   const { plan, conversion } = converted;
   const { calibration: seen, ...facts } = await conversionFacts(conversion, { seconds, calibration });
   return {
@@ -86,7 +87,7 @@ async function rowOf(folder: ConvertedFolder): Promise<ComparisonRow> {
     metrics: {},
     method: { init: conversion.init, allocation: plan.allocation, ...options },
     budget: plan.asked,
-    seeds: { seed },
+    seeds,
     ...facts,
     ...(seen && { calibration: { ...(dataset !== undefined && { dataset }), ...seen } }),
     ...(await costFacts(model)),

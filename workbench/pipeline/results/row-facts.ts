@@ -7,17 +7,18 @@ import { structureNamed } from "../../structures/registry.ts";
 import type { HashedCalibration } from "../calibration/hash.ts";
 import { type ExperimentSettings, experimentShape, type SettingMeta } from "../settings.ts";
 import { askedCost } from "../train.ts";
+import { isSeed } from "../variant-settings.ts";
 import type { Variant } from "../variants.ts";
 
 /** Settings of the compression that are not options of the method, or that the row has by another name. */
 const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "allocate", "init", "layers"];
 /** Options of the method that only some initializations use, or that all rows of a run share. */
-const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples"];
+const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples", "calibrationSeed"];
 
 /** Names of the settings that are options of the method, such as `reorder`. */
 const OPTIONS = Object.entries(experimentShape("items")).flatMap(([name, schema]) => {
   const { group } = (schema.meta() ?? {}) as Partial<SettingMeta>;
-  return group === "Compression" && ![...NOT_METHOD, ...SHARED].includes(name) ? [name] : [];
+  return group === "Compression" && !isSeed(name) && ![...NOT_METHOD, ...SHARED].includes(name) ? [name] : [];
 });
 
 /** Method, budget and seeds of a variant. A variant that converts nothing has only seeds. */
@@ -27,7 +28,7 @@ export function methodFacts(
 ): Pick<ComparisonRow, "method" | "budget" | "seeds"> {
   const values = settings as Readonly<Record<string, unknown>>;
   const seeds = Object.entries(values).flatMap(([name, value]) =>
-    /(^s|S)eed$/.test(name) && typeof value === "number" ? [[name, value] as const] : [],
+    isSeed(name) && typeof value === "number" ? [[name, value] as const] : [],
   );
   const own = { seeds: Object.fromEntries(seeds) };
   if (!converts) return own;

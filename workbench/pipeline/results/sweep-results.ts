@@ -105,18 +105,24 @@ export interface RepeatedResult extends SweepResult {
   spread?: Readonly<Record<string, number>>;
 }
 
-const SEED = "seed";
+/** Names of seeds among the values: `seed` and `calibration-seed`. */
+const SEED = /(^|-)seed$/;
 
-/** Averages results that differ only in the seed. The mean has no seed among its values. The order is kept. */
+/** Values without seeds. */
+const withoutSeeds = (values: SweepResult["values"]): SweepResult["values"] =>
+  Object.fromEntries(Object.entries(values).filter(([name]) => !SEED.test(name)));
+
+/** Averages results that differ only in seeds. The mean has no seed among its values. The order is kept. */
 export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
   const groups = Map.groupBy(results, (row) => {
-    const { [SEED]: seed, ...others } = row.values;
-    return seed === undefined ? row : JSON.stringify([row.name, row.stage, others]);
+    const others = withoutSeeds(row.values);
+    const isRepeated = Object.keys(others).length < Object.keys(row.values).length;
+    return isRepeated ? JSON.stringify([row.name, row.stage, others]) : row;
   });
   return [...groups.values()].map((group) => {
     const [first] = group as [SweepResult];
     if (group.length === 1) return { ...first, runs: 1 };
-    const { [SEED]: _, ...values } = first.values;
+    const values = withoutSeeds(first.values);
     const { name, structure, stage } = first;
     const names = Object.keys(first.metrics).filter((name) =>
       group.every(({ metrics }) => Object.hasOwn(metrics, name)),

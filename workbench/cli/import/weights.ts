@@ -4,14 +4,14 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
-import { countOf } from "../../hub/text/numbers.ts";
-import { openEngine } from "../engine/core/open.ts";
-import { type ImportReferenceOptions, importReference } from "../models/reference/index.ts";
-import { type ImportWeightsOptions, importWeights, type Recognized } from "../models/weights/index.ts";
-import { copyWithProgress, withProgress } from "./import-progress.ts";
-import { expectPlaceForModel } from "./shared/stages.ts";
-import { formatBytes, type Palette } from "./shared/terminal.ts";
+import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
+import { countOf } from "../../../hub/text/numbers.ts";
+import { openEngine } from "../../engine/core/open.ts";
+import { type ImportReferenceOptions, importReference } from "../../models/reference/index.ts";
+import { type ImportWeightsOptions, importWeights, type Recognized } from "../../models/weights/index.ts";
+import { expectPlaceForModel } from "../shared/stages.ts";
+import { formatBytes, type Palette } from "../shared/terminal.ts";
+import { copyWithProgress, withProgress } from "./progress.ts";
 
 interface WeightsSummary {
   file: string;

@@ -4,15 +4,15 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { partsOf } from "../../hub/gguf/index.ts";
-import { countOf } from "../../hub/text/numbers.ts";
-import { type ImportedGguf, type ImportGgufOptions, importGguf } from "../models/weights/index.ts";
-import { copyWithProgress } from "./import-progress.ts";
-import { pullWithProgress, repoNamed } from "./pull.ts";
-import { withHub } from "./shared/hub-access.ts";
-import { interruptible } from "./shared/program.ts";
-import { expectPlaceForModel } from "./shared/stages.ts";
-import { formatBytes, type Palette } from "./shared/terminal.ts";
+import { partsOf } from "../../../hub/gguf/index.ts";
+import { countOf } from "../../../hub/text/numbers.ts";
+import { type ImportedGguf, type ImportGgufOptions, importGguf } from "../../models/weights/index.ts";
+import { pullWithProgress, repoNamed } from "../pull.ts";
+import { withHub } from "../shared/hub-access.ts";
+import { interruptible } from "../shared/program.ts";
+import { expectPlaceForModel } from "../shared/stages.ts";
+import { formatBytes, type Palette } from "../shared/terminal.ts";
+import { copyWithProgress } from "./progress.ts";
 
 interface GgufSummary {
   file: string;

@@ -1,8 +1,8 @@
 // Runs the imports of `gblr import` with a progress bar. Ctrl-C stops them.
 
-import type { WriteProgress } from "../../hub/safetensors/index.ts";
-import { CommandFailed, interruptible } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import type { WriteProgress } from "../../../hub/safetensors/index.ts";
+import { CommandFailed, interruptible } from "../shared/program.ts";
+import { type ProgressBar, progressBar } from "../shared/progress.ts";
 
 interface Shown<Event, Result> {
   /** the file that is imported, for errors */

@@ -1,0 +1,154 @@
+// `gblr ablate`: answers questions about the method with one table, by converting a model in all variants that the
+// questions compare. The variants are in pipeline/ablation.ts; this file has the options and prints.
+
+import process from "node:process";
+import { type Command, Option } from "commander";
+import {
+  type Ablation,
+  ablate,
+  ablationSettings,
+  answersTo,
+  QUESTIONS,
+  type QuestionName,
+} from "../pipeline/ablation.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
+import { type Compared, compareResults } from "../report/compare/compare.ts";
+import { addSettings, type ExperimentFlags } from "./experiment.ts";
+import { DEFAULTS } from "./finetune.ts";
+import { comparedDocument, comparedMarkdown, comparedText } from "./shared/compared.ts";
+import { MODEL_ARGUMENT, numbersIn, openEngineFor, repetitionsOf } from "./shared/options.ts";
+import { Interrupted, UsageError, verb } from "./shared/program.ts";
+import { optionsOf, readSettings } from "./shared/settings.ts";
+import { runStages } from "./shared/stages.ts";
+import { paletteFor } from "./shared/terminal.ts";
+import { commandLine, versionsOf } from "./shared/versions.ts";
+
+// Lines of at most 78 characters: wider ones are broken again.
+const DESCRIPTION = `
+Converts a language model in several variants and shows their perplexities in
+one table, to see what each part of the method is worth. Questions:
+${Object.entries(QUESTIONS)
+  .map(([name, { summary }]) => `  ${name.padEnd(11)} ${summary}`)
+  .join("\n")}
+
+Without --steps the variants are converted and measured only. With it, each is
+trained for so many steps too, and the table has both rows.
+
+With --seeds or --calibration-seeds everything is repeated, and the table shows
+means and standard deviations.
+
+To resume, give the same command again: finished variants are not repeated.
+`.trim();
+
+const SUMMARY = "show in one table what each part of the method is worth";
+
+/** Settings that have flags: those that are the same for all variants. */
+const SHARED = [
+  ...["dataset", "config", "trainSplit", "validationSplit", "testSplit", "column", "encoding", "context"],
+  ...["wholeWindows", "budget", "layers", "reorder", "reorderUnits", "sequential", "damping", "whitening"],
+  ...["calibrationSamples", "steps", "batch", "microBatch", "trainLimit", "learningRate", "weightDecay", "schedule"],
+  ...["warmupSteps", "clip", "lora", "loraAlpha", "loraLayers", "loraFull", "distill", "temperature", "teacher"],
+  ...["teacherDtype", "limit", "fresh"],
+];
+
+const PRESET: Partial<LanguageSettings> = {
+  ...DEFAULTS.language,
+  budget: 0.5,
+  limit: 40,
+  // Keeps the cost that all variants share.
+  shrink: "budget",
+};
+
+interface AblateFlags extends ExperimentFlags {
+  questions: string;
+  quanta: string;
+  sigmas: string;
+  seeds?: string;
+  calibrationSeeds?: string;
+  steps?: string;
+  out?: string;
+  markdown?: boolean;
+}
+
+export function addAblate(program: Command): void {
+  const command = verb(program, {
+    name: "ablate",
+    summary: SUMMARY,
+    example: [
+      "gblr ablate HuggingFaceTB/SmolLM2-135M --dataset Salesforce/wikitext --config wikitext-2-raw-v1 --budget 0.6",
+      "gblr ablate models/gpt2 --dataset my-texts --questions allocation,quantum --calibration-seeds 0,1,2",
+      "gblr ablate models/gpt2 --dataset my-texts --steps 200 --batch 16 --lora 8 --markdown > ablation.md",
+    ].join("\n"),
+  })
+    .summary(SUMMARY)
+    .description(DESCRIPTION)
+    .argument("<model>", MODEL_ARGUMENT)
+    .optionsGroup("Questions:")
+    .option("--questions <list>", "questions to answer", Object.keys(QUESTIONS).join(","))
+    .option("--quanta <list>", "quanta of widths, in samples, beside 1", "8,16,32")
+    .option("--sigmas <list>", "σ of Gaussian masks; smaller ones are smoother", "100,10")
+    .option("--seeds <list>", "random seeds to repeat everything with, e.g. 0,1,2")
+    .option("--calibration-seeds <list>", "seeds of the draw of calibration data to repeat everything with, e.g. 0,1,2")
+    .option("--out <folder>", "folder for the runs (default: runs/ablate)")
+    .addOption(new Option("--markdown", "print the table in Markdown").conflicts("json"));
+  const options = optionsOf(languageSettings, { ...PRESET }).filter((option) =>
+    SHARED.includes(option.attributeName()),
+  );
+  addSettings(command, options).action(run);
+}
+
+async function run(model: string, flags: AblateFlags): Promise<void> {
+  const { offline, json = false, markdown = false, out: folder = "runs/ablate" } = flags;
+  const questions = questionsIn(flags.questions);
+  const values = {
+    quanta: numbersIn("quanta", flags.quanta),
+    sigmas: numbersIn("sigmas", flags.sigmas),
+    isTrained: flags.steps !== undefined,
+  };
+  const steps = Number(flags.steps);
+  const preset = { ...PRESET, ...(steps > 0 && { warmupSteps: Math.ceil(steps / 10) }) };
+  const settings = readSettings(
+    languageSettings,
+    { ...flags, model },
+    { ...preset, ...ablationSettings(questions, values) },
+  );
+  const repetitions = repetitionsOf(flags);
+  const engine = await openEngineFor(flags);
+  const origin = { engine, recipe: "ablate", command: commandLine(), versions: versionsOf(engine) };
+  const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
+  const options = { interrupted, offline, json, silent: json || markdown };
+  const folders = await runStages(options, async function* (context) {
+    const ablation: Ablation<LanguageSettings> = { settings, repetitions, folder, context: { ...context, ...origin } };
+    return yield* ablate(languageDomain, ablation);
+  });
+  if (!folders) throw new Interrupted(interrupted);
+  const compared = await compareResults(folders);
+  print(compared, { folder, markdown, json, answers: answersTo(questions, values) });
+}
+
+interface Printed {
+  folder: string;
+  markdown: boolean;
+  json: boolean;
+  /** titles of rows by question */
+  answers: Readonly<Record<string, readonly string[]>>;
+}
+
+function print(compared: Compared, { folder, markdown, json, answers }: Printed): void {
+  const palette = paletteFor(process.stdout, process.env);
+  const text = json
+    ? JSON.stringify({ folder, questions: answers, ...comparedDocument(compared, []) }, null, 2)
+    : markdown
+      ? comparedMarkdown(compared)
+      : `\n${comparedText(compared, { files: [folder], palette })}`;
+  process.stdout.write(`${text}\n`);
+}
+
+/** The questions of a list. @throws UsageError for an unknown one */
+function questionsIn(list: string): QuestionName[] {
+  const known = Object.keys(QUESTIONS);
+  const names = [...new Set(list.split(",").map((name) => name.trim()))];
+  const strange = names.find((name) => !known.includes(name));
+  if (strange === undefined) return names as QuestionName[];
+  throw new UsageError(`--questions: there is no question "${strange}"; give some of ${known.join(", ")}`);
+}

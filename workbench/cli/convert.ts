@@ -79,8 +79,8 @@ convolution becomes lowrank.
 Initializations: svd minimizes the error of the matrix; activation minimizes
 the error of the layer's output for inputs from the data set of --calibrate;
 search is the block search of GBLR, for outputs with --calibrate and for the
-matrix without. asvd, fwsvd and wanda are published methods for lowrank and for
-pruned matrices, also calibrated.
+matrix without. asvd, fwsvd and wanda are published methods for lowrank and
+for pruned matrices, calibrated too.
 
 --reorder puts hidden units, heads and other units whose order is free in an
 order in which blocks fit better. The outputs of the dense model do not change.

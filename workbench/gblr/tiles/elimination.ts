@@ -189,10 +189,10 @@ function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefin
     blocks.push(
       balanced({
         tile,
-        rows: live(rows, place.rows),
-        columns: live(columns, place.columns),
-        left: filled(down, rows.start === 0),
-        right: filled(across, columns.start === 0).map((value) => value / pivot.value),
+        rows: within(rows.covered(), place.rows),
+        columns: within(columns.covered(), place.columns),
+        left: rows.placed(down),
+        right: columns.placed(across).map((value) => value / pivot.value),
       }),
     );
     rows.take(pivot.row);

@@ -25,7 +25,15 @@ import type { Sides } from "../init/rules.ts";
 import type { GblrParameters } from "../matrix.ts";
 import { type Block, blocksOf } from "./elimination.ts";
 import { TileFit } from "./fit.ts";
-import { dividedLayout, equalRanks, type Layout, LEAST_WINDOW, wholeLayout, wholeRank } from "./layout.ts";
+import {
+  dividedLayout,
+  equalRanks,
+  type Layout,
+  LEAST_WINDOW,
+  type QuantizedSides,
+  wholeLayout,
+  wholeRank,
+} from "./layout.ts";
 import { lengthOf, OutputMetric } from "./metric.ts";
 import { summariesOf, type TileSummary } from "./summary.ts";
 

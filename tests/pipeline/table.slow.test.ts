@@ -110,6 +110,24 @@ test("each row has its own settings, and its calibration windows have their own 
   }
 });
 
+test("a reordered variant takes what gradients say from one that was not reordered, with the same result", async () => {
+  const compare = COMPARE.slice(2, 3);
+  const events = await run(at("few"), undefined, { compare, fineTune: ["none"] });
+  const passes: Record<string, Set<string>> = {};
+  let current = "";
+  for (const event of events) {
+    if (event.kind === "stage") current = event.of ?? "";
+    if (event.kind !== "inner" || !["calibrate", "gradients"].includes(event.of)) continue;
+    passes[event.of] = (passes[event.of] ?? new Set()).add(current);
+  }
+  const [, first, second] = rowsIn(at("few")) as ComparisonRow[];
+  expect(passes.gradients).toEqual(new Set([first?.name as string]));
+  // Covariances for the energies; mean squares of inputs for the order.
+  expect(passes.calibrate).toEqual(new Set([first?.name as string, second?.name as string]));
+  // There, a variant with other windows ran before, so that gradients were computed for the reordered model.
+  expect(second?.metrics.nll).toBeCloseTo(whole.at(-1)?.metrics.nll as number, 4);
+});
+
 test("models of rows that were measured are deleted, except that of the main variant", () => {
   for (const key of KEYS) expect(readdirSync(at("whole", "compare", key))).not.toContain("converted");
   for (const key of KEYS) expect(readdirSync(at("whole", "compare", key))).not.toContain("model");

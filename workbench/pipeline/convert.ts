@@ -109,8 +109,8 @@ export async function* convertModel(
   const isLater = isAllocatedLater({ allocation, init, isCalibrated: data !== undefined });
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
-  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
-  // A reordered model has inputs in another order.
+  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, cache: options.cache, signal }));
+  // A reordered model has inputs in another order. Energies do not depend on it.
   const cache = options.reorder ? undefined : options.cache;
   const seen = data && new GroupedCovariances(model, { data, bytes, cache, signal });
   let sequence: SequentialCovariances | undefined;
@@ -120,7 +120,8 @@ export async function* convertModel(
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
-      const gradients = { data, decompositions, withEnergies: isByLoss, cache, seed, signal };
+      const kept = { cache: needsImportance ? cache : options.cache, keepsImportances: options.reorder === undefined };
+      const gradients = { data, decompositions, withEnergies: isByLoss, ...kept, seed, signal };
       felt = yield* lossGradients(model, seen, gradients);
     }
     if (isLater && seen) {

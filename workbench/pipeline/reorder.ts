@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Tensor } from "@tensorflow/tfjs-core";
+import { type Tensor, tensor1d } from "@tensorflow/tfjs-core";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
 import { countOf, formatCount } from "../../hub/text/numbers.ts";
 import {
@@ -16,6 +16,7 @@ import {
   type SymmetryKind,
 } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
+import type { CalibrationResults } from "./calibration/cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
@@ -51,6 +52,8 @@ export interface Reordered {
 interface ReorderStageOptions {
   /** data on which the energies of units are measured, for orders that need them. Default: those of the weights */
   data?: CalibrationData | undefined;
+  /** keeps these energies for other conversions of the same model. Default: they are not kept */
+  cache?: CalibrationResults | undefined;
   signal: AbortSignal;
 }
 
@@ -62,11 +65,30 @@ interface ReorderStageOptions {
 export async function* reorder(
   model: Model,
   { order, kinds, scoreOf }: ReorderRequest,
-  { data, signal }: ReorderStageOptions,
+  { data, cache, signal }: ReorderStageOptions,
 ): AsyncGenerator<PipelineEvent, Reordered> {
-  const powers = data && orderNamed(order).needsPowers ? yield* measured(model, data, signal) : undefined;
+  const powers = data && orderNamed(order).needsPowers ? yield* powersOf(model, data, { cache, signal }) : undefined;
   const events = reorderModel(model, { order, kinds, ...(powers && { powers }), ...(scoreOf && { scoreOf }), signal });
   return yield* lastEvent(events, "reordered", (event) => ({ kind: "inner", of: "reorder", event }));
+}
+
+async function* powersOf(
+  model: Model,
+  data: CalibrationData,
+  { cache, signal }: Pick<ReorderStageOptions, "cache" | "signal">,
+): AsyncGenerator<PipelineEvent, InputPowers> {
+  const known = await cache?.read("powers");
+  if (known) {
+    const read = Array.from(known.tensors, async ([name, values]) => [name, await values.data()] as const);
+    const powers = new Map((await Promise.all(read)) as [string, Float32Array][]);
+    for (const values of known.tensors.values()) values.dispose();
+    return powers;
+  }
+  const powers = yield* measured(model, data, signal);
+  const tensors = new Map(Array.from(powers, ([name, values]) => [name, tensor1d(values)] as const));
+  await cache?.write("powers", { tensors, rows: 0 });
+  for (const values of tensors.values()) values.dispose();
+  return powers;
 }
 
 async function* measured(

@@ -11,8 +11,8 @@ import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/inde
 import { jsonOrUndefined } from "../../../hub/text/json.ts";
 import type { HashedCalibration } from "./hash.ts";
 
-/** What a result is: covariances of inputs, or what gradients say about layers. */
-export type CalibrationKind = "covariances" | "energies" | "importances";
+/** What a result is: covariances of inputs, what gradients say about layers, or mean squares of inputs. */
+export type CalibrationKind = "covariances" | "energies" | "importances" | "powers";
 
 const INDEX = z.object({
   version: z.literal(1),
@@ -69,11 +69,13 @@ export class CalibrationResults {
 
   /**
    * Reads results for layers.
+   * @param names default: all layers that have a result
    * @returns undefined if there is none for one of the layers; the caller disposes of the tensors, of which layers with
    *   the same input share one
    */
-  async read(kind: CalibrationKind, layers: readonly string[]): Promise<CalibrationResult | undefined> {
+  async read(kind: CalibrationKind, names?: readonly string[]): Promise<CalibrationResult | undefined> {
     const index = await this.index(kind);
+    const layers = names ?? Object.keys(index?.files ?? {});
     if (!index || layers.some((name) => index.files[name] === undefined)) return undefined;
     const opened = new Map<string, Tensor>();
     try {

@@ -19,6 +19,11 @@ export interface LossGradientOptions {
   withEnergies: boolean;
   /** results of earlier calibrations of the same model with the same data. Default: none */
   cache?: CalibrationResults | undefined;
+  /**
+   * whether importances are taken from there and kept there too. False for a model that was reordered: its importances
+   * are in another order, but energies do not depend on it. Default true
+   */
+  keepsImportances?: boolean;
   /** seed of the labels of classifiers */
   seed: number;
   signal: AbortSignal;
@@ -36,10 +41,10 @@ export interface LossGradients {
 export async function* lossGradients(
   model: Model,
   covariances: GroupedCovariances,
-  { data, decompositions, withEnergies, cache, seed, signal }: LossGradientOptions,
+  { data, decompositions, withEnergies, cache, keepsImportances = true, seed, signal }: LossGradientOptions,
 ): AsyncGenerator<PipelineEvent, LossGradients> {
   const all = covariances.groupsBackwards.flatMap((group) => group.map(({ name }) => name));
-  const known = cache && (await knownGradients(cache, { layers: all, withEnergies }));
+  const known = cache && (await knownGradients(cache, { layers: all, withEnergies, keepsImportances }));
   if (known) return known;
   const total = Math.ceil(data.total * SHARE);
   const { unit } = data;
@@ -61,7 +66,7 @@ export async function* lossGradients(
       for (const tensor of [weight, outputs]) tensor.dispose();
     }
   }
-  await cache?.write("importances", { tensors: found.importances, rows: 0 });
+  if (keepsImportances) await cache?.write("importances", { tensors: found.importances, rows: 0 });
   if (withEnergies && cache) {
     const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
     await cache.write("energies", { tensors, rows: 0 });
@@ -73,7 +78,11 @@ export async function* lossGradients(
 /** Results of an earlier process or variant; undefined unless there is one for every layer. */
 async function knownGradients(
   cache: CalibrationResults,
-  { layers, withEnergies }: { layers: readonly string[]; withEnergies: boolean },
+  {
+    layers,
+    withEnergies,
+    keepsImportances,
+  }: { layers: readonly string[]; withEnergies: boolean; keepsImportances: boolean },
 ): Promise<LossGradients | undefined> {
   const energies = new Map<string, Float32Array>();
   if (withEnergies) {
@@ -82,6 +91,7 @@ async function knownGradients(
     for (const [name, values] of read.tensors) energies.set(name, (await values.data()) as Float32Array);
     for (const values of read.tensors.values()) values.dispose();
   }
+  if (!keepsImportances) return { energies, importances: new Map() };
   const importances = await cache.read("importances", layers);
   return importances && { energies, importances: importances.tensors as LossGradients["importances"] };
 }

@@ -39,11 +39,12 @@ const skip = (): void => undefined;
 describe.skipIf = (condition: boolean) => (condition ? skip : describe);
 test.skipIf = (condition: boolean) => (condition ? skip : test);
 
-/** One test a row: its items are the arguments, and fill the name's %i, %s, … */
+/** One test a row: its items are the arguments, and fill the name's %i, %s, … A row that is no array is one argument. */
 test.each =
-  <Row extends readonly unknown[]>(rows: readonly Row[]) =>
-  (name: string, run: (...row: Row) => void | Promise<void>): void => {
-    for (const row of rows) {
+  (rows: readonly unknown[]) =>
+  (name: string, run: (...row: unknown[]) => void | Promise<void>): void => {
+    for (const each of rows) {
+      const row: readonly unknown[] = Array.isArray(each) ? each : [each];
       const places = name.match(/%[a-z]/g)?.length ?? 0;
       test(format(name, ...row.slice(0, places)), () => run(...row));
     }

@@ -26,7 +26,7 @@ import {
 import { openedImages } from "./domains/image-sets.ts";
 import type { ImageSettings } from "./domains/image-settings.ts";
 import { evaluationOptions } from "./domains/image-settings.ts";
-import { firstWindows, openTexts } from "./domains/texts.ts";
+import { expectContext, firstWindows, openTexts } from "./domains/texts.ts";
 import { fetchDataset, fetchModel, type Source } from "./fetch.ts";
 import { load } from "./load.ts";
 import { classNames, confusionRows, rowOfImages, rowOfText, scoreImages, scoreText } from "./measure.ts";
@@ -91,13 +91,8 @@ export async function* evaluateText(
   const model = yield* load(source.folder, { dtype });
   try {
     const sizes = languageSizes(languageModel(model, name));
-    const { positions } = sizes;
     const length = settings.context ?? usualContext(sizes);
-    if (length > positions) {
-      throw new SettingsError(
-        `--context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
-      );
-    }
+    expectContext(length, { flag: "--context", positions: sizes.positions });
     if (stride !== undefined && stride > length) {
       const problem = `--stride ${stride} is longer than a window of ${length} tokens`;
       throw new SettingsError(`${problem}: tokens between windows would not be scored; give at most ${length}`);

@@ -12,22 +12,18 @@ import {
   windowInputs,
 } from "../../compress/index.ts";
 import { clippedNotice, imageLoader, sampleOf } from "../../data/images/index.ts";
+import { classifierLogits, imageSettings, isClassifier, languageHidden, type Model } from "../../models/index.ts";
 import {
-  classifierLogits,
-  imageSettings,
-  isClassifier,
-  isLanguageModel,
-  languageHidden,
-  languageSizes,
-  type Model,
-  usualContext,
-} from "../../models/index.ts";
+  type ConvertDataOptions,
+  type ConvertDataSettings,
+  fetchImageSplit,
+  openTextSplit,
+} from "../domains/convert-data.ts";
 import type { CalibrationData } from "../domains/domain.ts";
 import { imageInputs, openedImages } from "../domains/image-sets.ts";
 import { evaluationOptions } from "../domains/image-settings.ts";
-import { drawnWindows, openTexts } from "../domains/texts.ts";
-import { fetchDataset, type Source } from "../fetch.ts";
-import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
+import { drawnWindows } from "../domains/texts.ts";
+import { lastEvent, type PipelineEvent } from "../stage.ts";
 
 /** The result of a calibration. */
 export interface Calibration {
@@ -55,33 +51,16 @@ export async function* calibrateLayers(
 }
 
 /** The data set of a calibration. */
-export interface CalibrationSettings {
-  /** a folder, or `owner/name[@revision]` */
-  dataset: string;
-  config?: string | undefined;
-  split: string;
-  /** column with the text or the images */
-  column?: string | undefined;
-  /** encoding of text files. Default UTF-8 */
-  encoding?: string | undefined;
+export interface CalibrationSettings extends ConvertDataSettings {
   /** number of windows or images */
   samples: number;
   /** draws them at random. Default: the first ones */
   seed?: number | undefined;
-  /** tokens per window. Default: the model's positions, at most 2048 */
-  context?: number | undefined;
 }
 
 interface OpenCalibration extends CalibrationData {
   /** @returns notes for the user about the data that was read */
   close(): Promise<string[]>;
-}
-
-interface Calibrated {
-  model: Model;
-  /** source of the model, from whose folder the tokenizer is read */
-  source: Source;
-  context: StageContext;
 }
 
 /**
@@ -90,68 +69,39 @@ interface Calibrated {
  */
 export const openCalibration = (
   settings: CalibrationSettings,
-  options: Calibrated,
+  options: ConvertDataOptions,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> =>
   (isClassifier(options.model) ? openImages : openText)(settings, options);
 
-async function* openText(
-  { dataset, config, split, column, encoding, samples, seed, context: asked }: CalibrationSettings,
-  { model, source, context }: Calibrated,
-): AsyncGenerator<PipelineEvent, OpenCalibration> {
-  const sizes = languageSizes(languageModel(model));
-  const { positions } = sizes;
-  const length = asked ?? usualContext(sizes);
-  if (length > positions) {
-    throw new StageError(
-      `--calibrate-context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
-    );
-  }
-  const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
-  const { cache, signal } = context;
-  const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
-  const texts = await openTexts({ ...places, config, column, encoding, context: length });
-  try {
-    const windows = yield* texts.windows(split);
-    if (windows.length === 0) {
-      throw new StageError(`${split} has less than two tokens of text to calibrate on; give a split with more`);
-    }
-    return {
-      inputs: () => windowInputs(drawnWindows(windows, { count: samples, seed }), { samples }),
-      forward: (model, ids) => languageHidden(model, ids as Tensor2D),
-      total: Math.min(samples, windows.length),
-      unit: "windows",
-      close: async () => {
-        await texts.close();
-        return [];
-      },
-    };
-  } catch (error) {
-    await texts.close();
-    throw error;
-  }
-}
+const FLAG = "--calibrate";
 
-function languageModel(model: Model): Model {
-  const { type } = model.architecture;
-  if (!isLanguageModel(model)) {
-    throw new StageError(`--calibrate needs a language model or an image classifier, not a ${type}`);
-  }
-  return model;
+async function* openText(
+  settings: CalibrationSettings,
+  options: ConvertDataOptions,
+): AsyncGenerator<PipelineEvent, OpenCalibration> {
+  const { samples, seed } = settings;
+  const { texts, windows } = yield* openTextSplit(settings, { ...options, flag: FLAG });
+  return {
+    inputs: () => windowInputs(drawnWindows(windows, { count: samples, seed }), { samples }),
+    forward: (model, ids) => languageHidden(model, ids as Tensor2D),
+    total: Math.min(samples, windows.length),
+    unit: "windows",
+    close: async () => {
+      await texts.close();
+      return [];
+    },
+  };
 }
 
 /** Images per forward pass. */
 const BATCH = 16;
 
 async function* openImages(
-  { dataset, config, split, column: imageColumn, samples, seed, context: length }: CalibrationSettings,
-  { model, context }: Calibrated,
+  settings: CalibrationSettings,
+  { model, context }: ConvertDataOptions,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
-  if (length !== undefined) {
-    throw new SettingsError(
-      "--calibrate-context is for language models, but this is an image classifier; leave it out",
-    );
-  }
-  const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
+  const { config, split, column: imageColumn, samples, seed } = settings;
+  const data = yield* fetchImageSplit(settings, { flag: FLAG, context });
   const { cache, signal } = context;
   const place = { dataset: data.folder, config, split, imageColumn, unlabeled: true };
   const limit = seed === undefined ? { limit: samples } : {};

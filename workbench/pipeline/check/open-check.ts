@@ -17,40 +17,26 @@ import {
 import { percent } from "../../../hub/text/numbers.ts";
 import { clippedNotice, imageLoader, numberedAs } from "../../data/images/index.ts";
 import { crossEntropy } from "../../engine/ops/index.ts";
-import {
-  classifierLogits,
-  imageSettings,
-  isClassifier,
-  isLanguageModel,
-  languageLoss,
-  languageSizes,
-  type Model,
-  usualContext,
-} from "../../models/index.ts";
+import { classifierLogits, imageSettings, isClassifier, languageLoss, type Model } from "../../models/index.ts";
 import type { RunRecord } from "../../report/index.ts";
+import {
+  type ConvertDataOptions,
+  type ConvertDataSettings,
+  fetchImageSplit,
+  openTextSplit,
+} from "../domains/convert-data.ts";
 import type { Scored } from "../domains/domain.ts";
 import { openedImages } from "../domains/image-sets.ts";
 import { evaluationOptions } from "../domains/image-settings.ts";
-import { firstWindows, openTexts } from "../domains/texts.ts";
-import { fetchDataset, type Source } from "../fetch.ts";
+import { firstWindows } from "../domains/texts.ts";
 import { rowOfImages, rowOfText, scoreImages, scoreText } from "../measure.ts";
 import { dataFacts } from "../results/source-facts.ts";
-import { type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
+import type { PipelineEvent } from "../stage.ts";
 
 /** The data set of a check. */
-export interface CheckSettings {
-  /** a folder, or `owner/name[@revision]` */
-  dataset: string;
-  config?: string | undefined;
-  split: string;
-  /** column with the text or the images */
-  column?: string | undefined;
-  /** encoding of text files. Default UTF-8 */
-  encoding?: string | undefined;
+interface CheckSettings extends ConvertDataSettings {
   /** number of windows or images, from the start. Default: all */
   samples?: number | undefined;
-  /** tokens per window. Default: the model's positions, at most 2048 */
-  context?: number | undefined;
 }
 
 /** A batch with the tensors of its inputs and targets. */
@@ -58,8 +44,9 @@ export type CheckBatch = readonly Tensor[];
 
 /** How the loss of a model is compared with that of another one. */
 export interface Measure {
-  /** name of the metric, e.g. `perplexity`, and for people */
+  /** name of the metric, e.g. `top1` */
   metric: string;
+  /** its name in text, e.g. `top-1 accuracy` */
   label: string;
   /** increase of the loss in per cent of perplexity, or in points of accuracy */
   increase(before: Scored, after: Scored): number;
@@ -90,14 +77,7 @@ export interface OpenCheck {
   close(): Promise<string[]>;
 }
 
-interface Checked {
-  model: Model;
-  /** source of the model, from whose folder the tokenizer is read */
-  source: Source;
-  context: StageContext;
-}
-
-/** Windows, and images in batches, on which the harms of layers are computed: more would sort them hardly better. */
+/** Windows, and images in batches, on which the harms of layers are computed. Harms only put the layers in order. */
 const HARM_WINDOWS = 8;
 const HARM_IMAGES = 64;
 const IMAGES_PER_BATCH = 16;
@@ -126,62 +106,47 @@ const signed = (value: number): string => `${value < 0 ? "−" : "+"}${percent(M
  * Opens a data set for a check.
  * @throws DataError if the data does not exist; SettingsError or StageError if it does not fit the model
  */
-export const openCheck = (settings: CheckSettings, options: Checked): AsyncGenerator<PipelineEvent, OpenCheck> =>
+export const openCheck = (
+  settings: CheckSettings,
+  options: ConvertDataOptions,
+): AsyncGenerator<PipelineEvent, OpenCheck> =>
   (isClassifier(options.model) ? openImages : openText)(settings, options);
 
+const FLAG = "--check";
+
 async function* openText(
-  { dataset, config, split, column, encoding, samples, context: asked }: CheckSettings,
-  { model, source, context }: Checked,
+  settings: CheckSettings,
+  options: ConvertDataOptions,
 ): AsyncGenerator<PipelineEvent, OpenCheck> {
-  if (!isLanguageModel(model)) {
-    throw new StageError(`--check needs a language model or an image classifier, not a ${model.architecture.type}`);
-  }
-  const sizes = languageSizes(model);
-  const length = asked ?? usualContext(sizes);
-  if (length > sizes.positions) {
-    throw new SettingsError(
-      `--check-context ${length} is longer than the model's ${sizes.positions} positions; give at most ${sizes.positions}`,
-    );
-  }
-  const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
-  const { cache, signal } = context;
-  const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
-  const texts = await openTexts({ ...places, config, column, encoding, context: length });
-  try {
-    const windows = firstWindows(yield* texts.windows(split), samples);
-    if (windows.length === 0) throw new StageError(`${split} has less than two tokens of text; give a split with more`);
-    const total = Math.min(HARM_WINDOWS, windows.length);
-    return {
-      ...{ dataset: dataFacts(data, config), folder: data.folder, split, measure: PERPLEXITY, total, unit: "windows" },
-      async *score(scored, stop) {
-        return rowOfText(yield* scoreText(scored, { windows, signal: stop }));
-      },
-      async *batches() {
-        for (let i = 0; i < total; i++) {
-          const ids = await windows.read(i);
-          if (ids.length > 1) yield [tensor2d(Int32Array.from(ids), [1, ids.length], "int32")];
-        }
-      },
-      loss: (scored, [ids]) => languageLoss(scored, ids as Tensor2D),
-      close: async () => {
-        await texts.close();
-        return [];
-      },
-    };
-  } catch (error) {
-    await texts.close();
-    throw error;
-  }
+  const { config, split, samples } = settings;
+  const { data, texts, windows: all } = yield* openTextSplit(settings, { ...options, flag: FLAG });
+  const windows = firstWindows(all, samples);
+  const total = Math.min(HARM_WINDOWS, windows.length);
+  return {
+    ...{ dataset: dataFacts(data, config), folder: data.folder, split, measure: PERPLEXITY, total, unit: "windows" },
+    async *score(scored, stop) {
+      return rowOfText(yield* scoreText(scored, { windows, signal: stop }));
+    },
+    async *batches() {
+      for (let i = 0; i < total; i++) {
+        const ids = await windows.read(i);
+        if (ids.length > 1) yield [tensor2d(Int32Array.from(ids), [1, ids.length], "int32")];
+      }
+    },
+    loss: (scored, [ids]) => languageLoss(scored, ids as Tensor2D),
+    close: async () => {
+      await texts.close();
+      return [];
+    },
+  };
 }
 
 async function* openImages(
-  { dataset, config, split, column: imageColumn, samples: limit, context: length }: CheckSettings,
-  { model, context }: Checked,
+  settings: CheckSettings,
+  { model, context }: ConvertDataOptions,
 ): AsyncGenerator<PipelineEvent, OpenCheck> {
-  if (length !== undefined) {
-    throw new SettingsError("--check-context is for language models, but this is an image classifier; leave it out");
-  }
-  const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
+  const { config, split, column: imageColumn, samples: limit } = settings;
+  const data = yield* fetchImageSplit(settings, { flag: FLAG, context });
   const { cache, signal } = context;
   const own = imageSettings(model);
   const place = { dataset: data.folder, config, split, imageColumn, limit, cache, signal };

@@ -13,7 +13,7 @@ import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import { drawnWindows, firstWindows, openTexts, type Texts } from "./texts.ts";
+import { drawnWindows, expectContext, firstWindows, openTexts, type Texts } from "./texts.ts";
 
 /** Tokens per window, unless the settings give another number. */
 export const CONTEXT = 1024;
@@ -145,13 +145,6 @@ async function expectFitting(folder: string, settings: LanguageSettings): Promis
     throw new SettingsError(`--model ${model} is a ${architecture.type}; a language model is needed`);
   }
   const { positions } = languageSizes({ architecture, config });
-  for (const [flag, length] of [
-    ["--context", context] as const,
-    ["--calibration-context", calibrationContext] as const,
-  ]) {
-    if (length <= positions) continue;
-    throw new SettingsError(
-      `${flag} ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
-    );
-  }
+  expectContext(context, { flag: "--context", positions });
+  expectContext(calibrationContext, { flag: "--calibration-context", positions });
 }

@@ -10,7 +10,7 @@ import {
   type Tokenizer,
   tokenWindows,
 } from "../../data/index.ts";
-import type { PipelineEvent } from "../stage.ts";
+import { type PipelineEvent, SettingsError } from "../stage.ts";
 
 export interface TextsOptions {
   /** folder of the data set */
@@ -76,6 +76,18 @@ export class Texts {
 /** Opens a text data set and its tokenizer. No split is read. */
 export async function openTexts(options: TextsOptions): Promise<Texts> {
   return new Texts(options, await openTokenizer(options.tokenizer));
+}
+
+/**
+ * Checks a number of tokens per window.
+ * @param options.flag that gives it, e.g. `--context`
+ * @throws SettingsError if the model has fewer positions
+ */
+export function expectContext(length: number, { flag, positions }: { flag: string; positions: number }): void {
+  if (length <= positions) return;
+  throw new SettingsError(
+    `${flag} ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
+  );
 }
 
 /** What a calibration needs of windows. */

@@ -64,6 +64,8 @@ test("variants and later processes use what the first has computed", async () =>
   const open = () => new CalibrationCache(place, { model: "tiny" });
   const first = await conversionOf({ cache: open() });
   expect(first.passes).toBe(4);
+  // The first GBLR matrix makes tables that all share.
+  await conversionOf({ structure: "gblr" });
   const before = tf.memory().numTensors;
   for (const ways of [{}, { structure: "gblr" }, { allocation: "global" }, { calibrationBytes: 1 }] as Ways[]) {
     const alone = await conversionOf(ways);
@@ -75,7 +77,7 @@ test("variants and later processes use what the first has computed", async () =>
   expect(tf.memory().numTensors).toBe(before);
 });
 
-test("what gradients say is kept too", async () => {
+test("energies and importances from gradients are kept too", async () => {
   const cache = new CalibrationCache(folder("gradients"), { model: "tiny" });
   const ways: Ways[] = [{ allocation: "loss" }, { allocation: "loss", init: "fwsvd" }, { init: "fwsvd" }];
   await conversionOf({ ...(ways[0] as Ways), cache });
@@ -86,6 +88,28 @@ test("what gradients say is kept too", async () => {
     expect(shared.result).toEqual((await conversionOf(way)).result);
   }
   expect(tf.memory().numTensors).toBe(before);
+});
+
+test("results that were half overwritten with those of other texts are not read", async () => {
+  const cache = new CalibrationCache(folder("overwritten"), { model: "tiny" });
+  const dataOf = (seed: number) =>
+    hashedCalibration({
+      async *inputs() {
+        yield tf.tensor1d(sampleIds(seed, 4, TINY.vocab_size), "int32");
+      },
+      forward: (_, input) => input,
+      total: 1,
+      unit: "windows",
+    });
+  const [one, other] = [1, 2].map((value) => tf.fill([2, 2], value)) as [tf.Tensor, tf.Tensor];
+  const disposed = tf.zeros([2, 2]);
+  disposed.dispose();
+  const first = cache.of(dataOf(1));
+  await first.write("covariances", { tensors: new Map([["a", one]]), rows: 1 });
+  const interrupted = new Map(Object.entries({ a: other, b: disposed }));
+  await expect(cache.of(dataOf(2)).write("covariances", { tensors: interrupted, rows: 1 })).rejects.toThrow("disposed");
+  expect(await first.read("covariances")).toBeUndefined();
+  for (const each of [one, other]) each.dispose();
 });
 
 test("results of other texts or models and damaged files are computed again", async () => {

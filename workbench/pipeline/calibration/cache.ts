@@ -11,7 +11,7 @@ import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/inde
 import { jsonOrUndefined } from "../../../hub/text/json.ts";
 import type { HashedCalibration } from "./hash.ts";
 
-/** What a result is: covariances of inputs, what gradients say about layers, or mean squares of inputs. */
+/** What a result is: covariances of inputs, energies or importances from gradients, or mean squares of inputs. */
 export type CalibrationKind = "covariances" | "energies" | "importances" | "powers";
 
 const INDEX = z.object({
@@ -96,6 +96,8 @@ export class CalibrationResults {
   async write(kind: CalibrationKind, { tensors, rows }: CalibrationResult): Promise<void> {
     await mkdir(this.folder, { recursive: true });
     const before = await this.index(kind);
+    // Files of other inputs are overwritten. Their index must not remain if this process is killed meanwhile.
+    if (!before) await rm(this.pathOf(kind), { force: true });
     const names = new Map<Tensor, string>();
     for (const [layer, values] of tensors) {
       if (names.has(values)) continue;

@@ -95,7 +95,7 @@ export class GroupedCovariances {
 
   /** Computes what a global allocation by output errors needs: all covariances, or the singular values of all layers. */
   async *spectra(decompositions: Decompositions): AsyncGenerator<PipelineEvent, void> {
-    for (const group of this.groups.toReversed()) {
+    for (const group of this.groupsBackwards) {
       for (const layer of group) {
         yield* this.provide(layer.name);
         if (!this.isSplit) continue;

@@ -29,7 +29,7 @@ export interface LossGradientOptions {
   signal: AbortSignal;
 }
 
-/** What gradients say about layers, by name. */
+/** Results of layers by name. */
 export interface LossGradients {
   /** see `PlanOptions.energies`; empty if they were not requested */
   energies: Map<string, Float32Array>;

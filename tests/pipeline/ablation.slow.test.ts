@@ -19,7 +19,7 @@ import { readResults } from "../../workbench/report/results-file.ts";
 import { runOffline, runVerb } from "../cli/in-process.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { makeTinyHub } from "./tiny-hub.ts";
+import { makeTinyHub, offlineContext, sourcesIn } from "./tiny-hub.ts";
 
 setDefaultTimeout(240_000);
 
@@ -34,16 +34,10 @@ let dataset: string;
 
 beforeAll(async () => {
   engine = await openEngine({ engine: "wasm" });
-  const hub = await makeTinyHub(at("hub"));
-  model = join(hub, "models/tiny/gpt2");
-  dataset = join(hub, "datasets/tiny/stories");
+  ({ model, dataset } = sourcesIn(await makeTinyHub(at("hub"))));
 });
 
-const contextHere = () => {
-  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
-  const origin = { engine, recipe: "test", command: "test", versions: { gblr: "0.1.0" } };
-  return { access, cache: at("cache"), signal: new AbortController().signal, ...origin };
-};
+const contextHere = () => offlineContext(engine, { cache: at("cache") });
 
 const settingsWith = (given: Partial<LanguageSettings>): LanguageSettings => {
   const quick = { context: CONTEXT, steps: 2, batch: 4, microBatch: 2, warmupEpochs: 0.1, limit: 3 };

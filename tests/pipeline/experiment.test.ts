@@ -1,4 +1,5 @@
-// An experiment as its events tell it, in this process: how often it loads the model that it starts from.
+// An experiment in this process, by its events and files: how often it loads models, what variants share and what they
+// have for themselves, and what it writes.
 
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -11,7 +12,7 @@ import type { PipelineEvent } from "../../workbench/pipeline/stage.ts";
 import { parseVariant } from "../../workbench/pipeline/variants.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { timeless } from "./timeless.ts";
-import { makeTinyHub } from "./tiny-hub.ts";
+import { makeTinyHub, offlineContext, sourcesIn } from "./tiny-hub.ts";
 
 setDefaultTimeout(120_000);
 
@@ -21,17 +22,13 @@ let model: string;
 let dataset: string;
 beforeAll(async () => {
   engine = await openEngine({ engine: "wasm" });
-  const hub = await makeTinyHub(at("hub"));
-  model = join(hub, "models/tiny/gpt2");
-  dataset = join(hub, "datasets/tiny/stories");
+  ({ model, dataset } = sourcesIn(await makeTinyHub(at("hub"))));
 });
 
 async function eventsOf(given: Partial<LanguageSettings>, folder: string): Promise<PipelineEvent[]> {
   const quick = { context: 32, steps: 2, batch: 4, microBatch: 2, warmupEpochs: 0.1, limit: 4, calibrationSamples: 4 };
   const settings = languageSettings.parse({ ...quick, model, dataset, budget: 0.5, ...given });
-  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
-  const origin = { engine, recipe: "test", command: "test", versions: {} };
-  const context = { access, cache: at("cache"), signal: new AbortController().signal, ...origin };
+  const context = offlineContext(engine, { cache: at("cache") });
   const events: PipelineEvent[] = [];
   for await (const event of experiment(languageDomain, settings, { context, folder })) events.push(event);
   expect(events.at(-1)?.kind).toBe("finished");

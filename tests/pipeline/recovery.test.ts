@@ -16,7 +16,7 @@ import { semiStructured } from "../../workbench/structures/pruned.ts";
 import { structureNamed, structures } from "../../workbench/structures/registry.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { makeTinyHub } from "./tiny-hub.ts";
+import { makeTinyHub, offlineContext, sourcesIn } from "./tiny-hub.ts";
 
 setDefaultTimeout(240_000);
 
@@ -27,18 +27,14 @@ let model: string;
 let dataset: string;
 beforeAll(async () => {
   engine = await openEngine({ engine: canHoldHalf ? "torch" : "wasm", device: "cpu" });
-  const hub = await makeTinyHub(at("hub"));
-  model = join(hub, "models/tiny/gpt2");
-  dataset = join(hub, "datasets/tiny/stories");
+  ({ model, dataset } = sourcesIn(await makeTinyHub(at("hub"))));
 });
 
 /** Runs an experiment to its end. @returns the rows and the events */
 async function run(given: Partial<LanguageSettings>, folder: string) {
   const quick = { context: 32, batch: 2, microBatch: 2, warmupSteps: 2, limit: 8, calibrationSamples: 8 };
   const settings = languageSettings.parse({ ...quick, model, dataset, ...given });
-  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
-  const origin = { engine, recipe: "test", command: "test", versions: {} };
-  const context = { access, cache: at("cache"), signal: new AbortController().signal, ...origin };
+  const context = offlineContext(engine, { cache: at("cache") });
   const events: PipelineEvent[] = [];
   for await (const event of experiment(languageDomain, settings, { context, folder })) events.push(event);
   const last = events.at(-1);
@@ -176,6 +172,11 @@ test.each([
   [
     { lora: 4, shrink: "targeted" as const, threshold: 1, target: 0.3 },
     "--shrink targeted changes widths, which --lora keeps; give one of them; --target changes",
+  ],
+  [{ compare: ["gblr+shrink=soft"] }, "--shrink soft needs --threshold"],
+  [
+    { lora: 4, compare: ["gblr+shrink=soft"], threshold: 1 },
+    "--shrink soft changes widths, which --lora keeps; give one of them",
   ],
   [{ lora: 999 }, "lora: rank 999 is larger than the smaller side of every chosen matrix; give a rank of at most 32"],
   [{ lora: 4, loraLayers: "h.9" }, 'no layer of gpt2 has "h.9" in its name'],

@@ -18,7 +18,7 @@ import { readResults } from "../../workbench/report/results-file.ts";
 import { runOffline, runVerb } from "../cli/in-process.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { makeTinyHub } from "./tiny-hub.ts";
+import { makeTinyHub, offlineContext, sourcesIn } from "./tiny-hub.ts";
 
 setDefaultTimeout(120_000);
 
@@ -39,9 +39,7 @@ async function run(folder: string, seed: number, microBatch = 2): Promise<Result
   const quick = { context: CONTEXT, steps: 2, batch: 4, microBatch, warmupEpochs: 0.1, limit: 4 };
   const how = { budget: 0.5, init: "activation", compare: ["lowrank:activation"], calibrationSamples: SAMPLES, seed };
   const settings = languageSettings.parse({ ...quick, ...how, model, dataset, shrink: "budget" });
-  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
-  const origin = { engine, recipe: "test", command: "test", versions: { gblr: "0.1.0" } };
-  const context = { access, cache: at("cache"), signal: new AbortController().signal, ...origin };
+  const context = offlineContext(engine, { cache: at("cache") });
   for await (const _ of experiment(languageDomain, settings, { context, folder })) {
   }
   return (await readResults(folder)).results;
@@ -52,9 +50,7 @@ const layersIn = (folder: string): ConvertedLayer[] =>
 
 beforeAll(async () => {
   engine = await openEngine({ engine: "wasm" });
-  const hub = await makeTinyHub(at("hub"));
-  model = join(hub, "models/tiny/gpt2");
-  dataset = join(hub, "datasets/tiny/stories");
+  ({ model, dataset } = sourcesIn(await makeTinyHub(at("hub"))));
   const { tokens } = await tokensOf({ dataset, tokenizer: model, split: "train", cache: at("tokens") });
   const inputs = Int32Array.from(await tokens.read(0, SAMPLES * CONTEXT));
   await tokens.close();
@@ -62,7 +58,7 @@ beforeAll(async () => {
   results = await run(at("run"), 1);
 });
 
-test("an experiment tells of each row its method, data, cost, errors, memory, speed and times", () => {
+test("an experiment writes for each row its method, data, cost, errors, memory, speed and times", () => {
   expect(results).toMatchObject({ status: "finished", recipe: "test", seed: 1, split: "test", engine: "wasm" });
   expect(results.model).toEqual({ name: model });
   expect(results.rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual([
@@ -118,7 +114,7 @@ test("runs with several seeds are compared as their mean", async () => {
   expect(groups[2]?.spread?.perplexity).toBeCloseTo(Math.abs(values[0] - values[1]) / Math.SQRT2, 9);
 });
 
-test("a conversion tells how its model was made, and the evaluation of the model repeats it", async () => {
+test("a conversion writes how its model was made, and an evaluation of the model repeats it", async () => {
   const flags = ["--structure", "lowrank", "--budget", "0.5", "--init", "activation", "--engine", "wasm"];
   const calibration = [
     "--calibrate",

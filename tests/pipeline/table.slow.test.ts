@@ -16,6 +16,7 @@ import type { ComparisonRow, ConvertedLayer } from "../../workbench/report/index
 import { runVerb } from "../cli/in-process.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { timeless } from "./timeless.ts";
+import { offlineContext } from "./tiny-hub.ts";
 import { makeTinyLlama } from "./tiny-llama.ts";
 
 setDefaultTimeout(240_000);
@@ -47,15 +48,13 @@ const KEYS = [
 async function run(folder: string, stop?: (event: PipelineEvent) => boolean, given: Partial<LanguageSettings> = {}) {
   const quick = { context: 32, limit: 3, batch: 2, microBatch: 2, calibrationSamples: 8, calibrationContext: 16 };
   const method = { structure: "gblr", init: "search", allocate: "loss", sequential: true, budget: 0.8 } as const;
-  const order = { reorder: "energy", reorderUnits: ["hidden"] } as const;
+  const order: Partial<LanguageSettings> = { reorder: "energy", reorderUnits: ["hidden"] };
   const recovery = { steps: 3, warmupSteps: 1, lora: 2, learningRate: 1e-3, shrink: "none" } as const;
   const how = { compare: COMPARE, fineTune: TRAINED, keepModels: false };
   const all = { ...sources, ...quick, ...method, ...order, ...recovery, ...how, ...given };
-  const settings = languageSettings.parse({ ...all, reorderUnits: ["hidden"] });
-  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
-  const origin = { engine, recipe: "test", command: "test", versions: {} };
+  const settings = languageSettings.parse(all);
   const abort = new AbortController();
-  const context = { access, cache: at("cache"), signal: abort.signal, ...origin };
+  const context = offlineContext(engine, { cache: at("cache"), signal: abort.signal });
   const events: PipelineEvent[] = [];
   for await (const event of experiment(languageDomain, settings, { context, folder })) {
     events.push(event);

@@ -1,11 +1,13 @@
-// A Hub in a folder with what experiments need, small enough for tests: made up stories, a tokenizer that knows their
-// words, and a GPT-2 of two blocks that has learned nothing; and command lines run against it.
+// A Hub in a folder with what experiments need, small enough for tests: generated stories, a tokenizer that knows
+// their words, and an untrained GPT-2 of two blocks; and experiments and command lines that run on it.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { makeStories, wordsOf, writeTokenizer } from "../../recipes/quickstart/repositories.ts";
+import type { Engine } from "../../workbench/engine/core/types.ts";
 import { createModel, gpt2, saveModelNow } from "../../workbench/models/index.ts";
+import type { ExperimentContext } from "../../workbench/pipeline/stage.ts";
 import { livelier } from "../models/tiny.ts";
 
 export const ROOT = join(import.meta.dir, "../..");
@@ -29,6 +31,21 @@ export async function makeTinyHub(folder: string): Promise<string> {
   writeFileSync(join(model, "README.md"), "---\nlicense: cc0-1.0\nlanguage: en\n---\nA model.\n");
   made.dispose();
   return folder;
+}
+
+/** The folders of the model and of the data set in the Hub that `makeTinyHub` has made. */
+export const sourcesIn = (hub: string) => ({
+  model: join(hub, "models/tiny/gpt2"),
+  dataset: join(hub, "datasets/tiny/stories"),
+});
+
+/** The context of an experiment in this process, without network access. */
+export function offlineContext(
+  engine: Engine,
+  { cache, signal = new AbortController().signal }: { cache: string; signal?: AbortSignal },
+): ExperimentContext {
+  const access = { endpoint: "http://127.0.0.1:1", cache, offline: true };
+  return { access, cache, signal, engine, recipe: "test", command: "test", versions: { gblr: "0.1.0" } };
 }
 
 export interface Place {

@@ -251,7 +251,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (budget !== undefined && flops !== undefined) {
     problems.push("--budget and --flops contradict each other; choose one");
   }
-  problems.push(...shrinkProblems(settings, variants), ...recoveryProblems(settings));
+  problems.push(...shrinkProblems(settings, variants), ...recoveryProblems(settings, variants));
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
@@ -265,35 +265,49 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
 }
 
-/** Settings that do not fit the shrink rule. */
+/** The shrink rules of all variants, each once: that of the settings, and those that variants have for themselves. */
+const rulesOf = (settings: ExperimentSettings, variants: readonly Variant[]): ExperimentSettings["shrink"][] => [
+  ...new Set(variants.map((variant) => settingsOf(variant, settings).shrink)),
+];
+
+/** Whether a shrink rule is soft shrinkage, which needs a threshold. */
+const isSoft = (rule: ExperimentSettings["shrink"]): boolean => ["soft", "targeted", "adaptive"].includes(rule);
+
+/** Settings that do not fit the shrink rules. */
 function shrinkProblems(settings: ExperimentSettings, variants: readonly Variant[]): string[] {
-  const { startCost, shrink, threshold, approach, freeze, startThreshold } = settings;
+  const { startCost, threshold, approach, freeze, startThreshold } = settings;
   const problems: string[] = [];
-  if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
+  const rules = rulesOf(settings, variants);
+  const soft = rules.filter(isSoft);
+  if (startCost !== undefined && !rules.includes("budget")) problems.push("--start-cost needs --shrink budget");
   const budgets = variants.map((variant) => settingsOf(variant, settings).budget ?? 0);
   const largest = Math.max(...budgets);
   if (startCost !== undefined && startCost < largest) {
     problems.push(`--start-cost ${startCost} is below --budget ${largest}; give at least the budget`);
   }
-  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink);
-  if (isSoft && threshold === undefined) problems.push(`--shrink ${shrink} needs --threshold`);
-  if (!isSoft && threshold !== undefined) problems.push("--threshold needs --shrink soft, targeted or adaptive");
-  if (approach !== undefined && shrink !== "targeted" && shrink !== "adaptive") {
+  if (threshold === undefined) problems.push(...soft.map((rule) => `--shrink ${rule} needs --threshold`));
+  else if (soft.length === 0) problems.push("--threshold needs --shrink soft, targeted or adaptive");
+  if (approach !== undefined && !rules.includes("targeted") && !rules.includes("adaptive")) {
     problems.push("--approach needs --shrink targeted or adaptive");
   }
-  if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
-  if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
+  if (startThreshold !== undefined && !rules.includes("adaptive")) {
+    problems.push("--start-threshold needs --shrink adaptive");
+  }
+  if (freeze && !rules.includes("targeted")) problems.push("--freeze needs --shrink targeted");
   return problems;
 }
 
 /** Settings that do not fit adapters or distillation. */
-function recoveryProblems(settings: ExperimentSettings): string[] {
-  const { lora, loraAlpha, loraLayers, loraFull, shrink, target, startCost, distill, teacher, teacherDtype } = settings;
+function recoveryProblems(settings: ExperimentSettings, variants: readonly Variant[]): string[] {
+  const { lora, loraAlpha, loraLayers, loraFull, target, startCost, distill, teacher, teacherDtype } = settings;
   const given = (flags: Record<string, unknown>) => Object.keys(flags).filter((flag) => flags[flag] !== undefined);
   const adapters = given({ "--lora-alpha": loraAlpha, "--lora-layers": loraLayers, "--lora-full": loraFull });
   const teaching = given({ "--teacher": teacher, "--teacher-dtype": teacherDtype });
-  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink) || undefined;
-  const changing = given({ [`--shrink ${shrink}`]: isSoft, "--target": target, "--start-cost": startCost });
+  const soft = rulesOf(settings, variants).filter(isSoft);
+  const changing = [
+    ...soft.map((rule) => `--shrink ${rule}`),
+    ...given({ "--target": target, "--start-cost": startCost }),
+  ];
   return [
     ...(lora === undefined ? adapters.map((flag) => `${flag} needs --lora`) : []),
     ...(distill === 0 ? teaching.map((flag) => `${flag} needs --distill`) : []),

@@ -18,7 +18,7 @@ import type { OpenData, Teacher } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
-import { planVariant, targetOf } from "./plan.ts";
+import { askedCost, planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import { recordConversion } from "./results/conversion-record.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
@@ -26,7 +26,7 @@ import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import type { ExperimentContext, PipelineEvent } from "./stage.ts";
-import { askedCost, train } from "./train.ts";
+import { train } from "./train.ts";
 import { settingsOf, type Variant } from "./variants.ts";
 
 /** The inputs that all variants of an experiment share. */
@@ -238,7 +238,7 @@ async function* savedAndMeasured(
       gblr: {
         ...askedCost(settings),
         init: variant.init,
-        ...sequentially(settings),
+        ...(settings.sequential && { sequential: true }),
         ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
       },
     }),
@@ -251,9 +251,6 @@ async function* savedAndMeasured(
     saved.dispose();
   }
 }
-
-/** What config.json says about a sequential calibration. */
-const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   ...rowIdentity(variant),

@@ -8,7 +8,6 @@ import { structureNamed } from "../structures/registry.ts";
 import type { PlanRequest } from "./convert.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
-import { askedCost } from "./train.ts";
 import { settingsOf, type Variant } from "./variants.ts";
 
 /** The plans of a variant at the start and at the end of its training. */
@@ -98,6 +97,16 @@ export async function expectPlans(
       end.layers.map(({ name }) => name),
     );
   }
+}
+
+/** The cost in the settings: a budget, FLOPs, or the rule for initial widths. */
+export function askedCost({
+  budget,
+  flops,
+  widths,
+}: ExperimentSettings): { budget: number } | { flops: number } | { widths: string } {
+  if (budget !== undefined) return { budget };
+  return flops === undefined ? { widths } : { flops };
 }
 
 function atStart(settings: ExperimentSettings): ExperimentSettings {

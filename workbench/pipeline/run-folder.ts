@@ -87,7 +87,7 @@ const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.
 type RowIdentity = Pick<ComparisonRow, "name" | "variant">;
 
 /** Whether a row is that of a variant. Titles do not suffice: they leave out seeds, and depend on the other variants. */
-const isOf = (row: RowIdentity, { name, variant }: RowIdentity): boolean =>
+export const isRowOf = (row: RowIdentity, { name, variant }: RowIdentity): boolean =>
   row.variant === undefined || variant === undefined ? row.name === name : row.variant === variant;
 
 /** The rows of the comparison. Each is written to comparison.json as soon as it is added. */
@@ -107,12 +107,12 @@ export class RunTable {
 
   /** The row of a variant, or by its name the row of the base model, or of a run of an earlier version. */
   find(of: RowIdentity, stage: ComparisonRow["stage"]): ComparisonRow | undefined {
-    return this.rows.find((row) => row.stage === stage && isOf(row, of));
+    return this.rows.find((row) => row.stage === stage && isRowOf(row, of));
   }
 
   /** Adds a row, or replaces the one of the same variant and stage. */
   async *add(row: ComparisonRow): AsyncGenerator<PipelineEvent, ComparisonRow> {
-    const others = this.rows.filter((other) => other.stage !== row.stage || !isOf(other, row));
+    const others = this.rows.filter((other) => other.stage !== row.stage || !isRowOf(other, row));
     this.rows = [...others, row];
     await writeComparison(this.folder, this.rows);
     yield { kind: "row", row, rows: this.rows };

@@ -170,13 +170,3 @@ async function shrinkOf(
   const first = startThreshold === undefined ? {} : { startThreshold };
   return adaptiveSoftshrink({ ...aim, ...first, startEpoch: warmupEpochs, endEpoch });
 }
-
-/** The cost in the settings: a budget, FLOPs, or the rule for initial widths. */
-export function askedCost({
-  budget,
-  flops,
-  widths,
-}: ExperimentSettings): { budget: number } | { flops: number } | { widths: string } {
-  if (budget !== undefined) return { budget };
-  return flops === undefined ? { widths } : { flops };
-}

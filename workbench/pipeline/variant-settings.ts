@@ -1,5 +1,5 @@
-// The settings that a variant has for itself, such as `+quantum=8+sequential` in flags: they are parsed and checked here,
-// and named in titles and in folder names.
+// The own settings of a variant, such as `+quantum=8+sequential` in flags: parses and checks them, and names them in titles
+// and in folder names.
 
 import type { Init } from "../compress/index.ts";
 import { type ExperimentSettings, experimentShape, type SettingMeta } from "./settings.ts";
@@ -11,17 +11,24 @@ export type VariantSettings = Readonly<Partial<ExperimentSettings>>;
 const SHAPE = experimentShape("items");
 type SettingName = keyof typeof SHAPE;
 
-/** Settings of the compression that a variant has by other names, or that cannot differ. */
+/** Settings of the compression that variants and rows have by other names, or that cannot differ. */
 const NAMED_OTHERWISE = ["structure", "compare", "widths", "flops", "budget", "allocate", "init"];
 /** Settings of GBLR's widths, of the training too. */
 const OF_WIDTHS = ["quantum", "maskSigma", "shrink", "structureLearningRate"];
-const NAMES = (Object.keys(SHAPE) as SettingName[]).filter(
-  (name) => (isOfCompression(name) && !NAMED_OTHERWISE.includes(name)) || OF_WIDTHS.includes(name) || isSeed(name),
-);
+const ALL = Object.keys(SHAPE) as SettingName[];
 
-/** Whether a setting is a seed. Rows that differ only in seeds are repetitions, and have the same title. */
+/** Names of the settings of the compression without those that variants and rows have by other names. */
+export const COMPRESSION_OPTIONS: readonly SettingName[] = ALL.filter(
+  (name) => isOfCompression(name) && !NAMED_OTHERWISE.includes(name),
+);
+const NAMES = ALL.filter((name) => COMPRESSION_OPTIONS.includes(name) || OF_WIDTHS.includes(name) || isSeed(name));
+
+/**
+ * Whether a setting is a seed. Rows that differ only in seeds are repetitions, and have the same title.
+ * @param name of the setting or of its flag, such as `calibrationSeed` or `calibration-seed`
+ */
 export function isSeed(name: string): boolean {
-  return /(^s|S)eed$/.test(name);
+  return /(^s|S|-s)eed$/.test(name);
 }
 
 /** Whether a setting is one of the compression, and not of the training. */
@@ -73,7 +80,7 @@ function parseSetting(setting: string, { text, structure, init, hasWidths }: Pla
 
 const SWITCHES: Readonly<Record<string, boolean>> = { true: true, false: false };
 
-/** What a text may mean, of which the schema of a setting takes the one of its type. */
+/** The values that a text may stand for. The schema of a setting accepts the one of its type. */
 const readings = (value: string | undefined): unknown[] =>
   value === undefined
     ? [true]
@@ -98,9 +105,9 @@ export function keyParts(own: VariantSettings): string[] {
 const TITLES: Readonly<Record<string, string>> = { maskSigma: "σ", structureLearningRate: "rate of widths" };
 
 /**
- * What titles say about settings: those that have another value than by default.
+ * The parts of a title that name settings. Settings with their default value are left out.
  * @param settings of the variant
- * @param names the settings to say something about
+ * @param names the settings that may be named
  */
 export function titleParts(settings: VariantSettings, names: Iterable<string>): string[] {
   return ([...names] as SettingName[]).flatMap((name) => {

@@ -164,7 +164,7 @@ export function withTitles(variants: readonly Variant[], settings: Partial<Exper
   });
 }
 
-/** What tells the results of a variant from those of others: its title, and its seeds, which titles leave out. */
+/** Distinguishes a variant from others: its title, and its seeds, which titles leave out. */
 export function identityOf({ title, own = {} }: Variant): string {
   const seeds = Object.entries(own).filter(([name]) => isSeed(name));
   return [title, ...seeds.map(([name, value]) => `${name} ${value}`)].join(", ");

@@ -5,21 +5,16 @@ import type { Conversion } from "../../compress/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { structureNamed } from "../../structures/registry.ts";
 import type { HashedCalibration } from "../calibration/hash.ts";
-import { type ExperimentSettings, experimentShape, type SettingMeta } from "../settings.ts";
-import { askedCost } from "../train.ts";
-import { isSeed } from "../variant-settings.ts";
+import { askedCost } from "../plan.ts";
+import type { ExperimentSettings } from "../settings.ts";
+import { COMPRESSION_OPTIONS, isSeed } from "../variant-settings.ts";
 import type { Variant } from "../variants.ts";
 
-/** Settings of the compression that are not options of the method, or that the row has by another name. */
-const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "allocate", "init", "layers"];
-/** Options of the method that only some initializations use, or that all rows of a run share. */
-const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples", "calibrationSeed"];
+/** Options of the compression that rows leave out: only some initializations use them, or all rows of a run share them. */
+const LEFT_OUT: readonly string[] = ["layers", "locations", "convolutions", "searchSteps", "calibrationSamples"];
 
 /** Names of the settings that are options of the method, such as `reorder`. */
-const OPTIONS = Object.entries(experimentShape("items")).flatMap(([name, schema]) => {
-  const { group } = (schema.meta() ?? {}) as Partial<SettingMeta>;
-  return group === "Compression" && !isSeed(name) && ![...NOT_METHOD, ...SHARED].includes(name) ? [name] : [];
-});
+const OPTIONS = COMPRESSION_OPTIONS.filter((name) => !isSeed(name) && !LEFT_OUT.includes(name));
 
 /** Method, budget and seeds of a variant. A variant that converts nothing has only seeds. */
 export function methodFacts(

@@ -10,7 +10,9 @@ import { deviation, mean } from "../../report/compare/repeats.ts";
 import { type Chart, chartToFiles, RUN_FILES } from "../../report/index.ts";
 import { mergedResults } from "../../report/results.ts";
 import { readResults, writeResultsFile } from "../../report/results-file.ts";
+import { isRowOf } from "../run-folder.ts";
 import type { SweepRun } from "../sweep.ts";
+import { isSeed } from "../variant-settings.ts";
 
 /**
  * The row of a trained model, or of one that is only converted, with the values of its grid point; or of the base model,
@@ -36,8 +38,8 @@ export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
 }
 
 /** Whether a row is that of a converted model that was not trained. */
-const isUntrained = ({ name }: ComparisonRow, rows: readonly ComparisonRow[]): boolean =>
-  !rows.some((other) => other.name === name && other.stage === "after");
+const isUntrained = (row: ComparisonRow, rows: readonly ComparisonRow[]): boolean =>
+  !rows.some((other) => other.stage === "after" && isRowOf(other, row));
 
 /** What `writeSweepResults` writes. */
 export interface SweptResults {
@@ -105,12 +107,9 @@ export interface RepeatedResult extends SweepResult {
   spread?: Readonly<Record<string, number>>;
 }
 
-/** Names of seeds among the values: `seed` and `calibration-seed`. */
-const SEED = /(^|-)seed$/;
-
 /** Values without seeds. */
 const withoutSeeds = (values: SweepResult["values"]): SweepResult["values"] =>
-  Object.fromEntries(Object.entries(values).filter(([name]) => !SEED.test(name)));
+  Object.fromEntries(Object.entries(values).filter(([name]) => !isSeed(name)));
 
 /** Averages results that differ only in seeds. The mean has no seed among its values. The order is kept. */
 export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {

@@ -1,5 +1,5 @@
-// Variants with settings of their own, as they are written in flags: what is understood, what is refused, how rows are
-// called, and which settings apply.
+// Variants with settings of their own, as they are written in flags: what is accepted, what is refused, the titles of
+// rows, and which settings apply.
 
 import { describe, expect, test } from "bun:test";
 import { languageSettings } from "../../workbench/pipeline/domains/language.ts";
@@ -66,7 +66,7 @@ describe("the titles of variants", () => {
     ]);
   });
 
-  test("leave out seeds, which tell variants apart all the same", () => {
+  test("leave out seeds, which distinguish variants nevertheless", () => {
     const variants = withTitles(
       ["lowrank@0.5", "lowrank@0.5+calibration-seed=1", "lowrank@0.5+calibration-seed=2"].map(parseVariant),
       settingsWith({}),

@@ -1,4 +1,4 @@
-// The number of layers to put back, held against trying every number.
+// The number of layers to put back, compared with the result of trying every number.
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
@@ -15,7 +15,7 @@ async function putBack(
     fewestPutBack({
       harms,
       allowed,
-      // biome-ignore lint/correctness/useYield: measures without telling
+      // biome-ignore lint/correctness/useYield: measures without events
       async *isWithin(at: number): AsyncGenerator<never, boolean> {
         measured.push(at);
         return (losses[at] as number) <= limit;

@@ -1,5 +1,5 @@
-// `gblr convert --check` on pretrained models and real text: a small GPT-2, and layers of SmolLM2. What it measures is
-// held against evaluations of the written folders, and the layers that it puts back against putting back one fewer.
+// `gblr convert --check` on pretrained models and real text: a small GPT-2, and layers of SmolLM2. Its
+// measurements are compared with evaluations of the written folders, and the layers that it puts back with one fewer.
 
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
@@ -127,7 +127,7 @@ describe.skipIf(!HUB_IS_HERE)("a check of GPT-2 on WikiText", () => {
     for (const each of [model, original]) each.dispose();
   });
 
-  test("tells in results.json the model before, the model after, and the layers that were put back", async () => {
+  test("writes results.json with the model before, the model after, and the layers that were put back", async () => {
     const { results } = await readResults(at("safe"));
     expect(results).toMatchObject({ recipe: "convert", split: "validation", dataset: { name: WIKITEXT } });
     const [before, after] = results.rows;
@@ -138,8 +138,8 @@ describe.skipIf(!HUB_IS_HERE)("a check of GPT-2 on WikiText", () => {
     expect((before?.linear?.parameters as number) - (after?.linear?.parameters as number)).toBe(saved);
   });
 
-  test("is told to people in a few lines", async () => {
-    const args = [GPT2, ...LOWRANK, ...DATA, "--max-loss-increase", `${limit}`, "--out", at("told")];
+  test("is printed in a few lines", async () => {
+    const args = [GPT2, ...LOWRANK, ...DATA, "--max-loss-increase", `${limit}`, "--out", at("printed")];
     const { code, stdout } = await runVerb(addConvert, ["convert", ...args]);
     expect(code).toBe(0);
     const [first, ...others] = stdout.slice(stdout.indexOf("check on")).split("\n");
@@ -182,7 +182,7 @@ describe.skipIf(!HUB_IS_HERE)("a check of GPT-2 on WikiText", () => {
 
   test("leaves no record of its measurements when it has ended", () => {
     expect(readdirSync(at("cache", "checks")).filter((name) => name.endsWith(".tmp"))).toEqual([]);
-    // The one that failed above has kept its measurements.
+    // The check that failed above has kept its measurements.
     expect(readdirSync(at("cache", "checks"))).toHaveLength(1);
   });
 

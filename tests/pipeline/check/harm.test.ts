@@ -1,5 +1,5 @@
-// The harm of a layer, held against finite differences of the loss along the path from the converted to the dense matrix,
-// and against the loss that a conversion adds in all.
+// The harm of a layer, compared with finite differences of the loss along the path from the converted to the dense
+// matrix; and the sum over all layers, compared with the loss that their conversion adds.
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";

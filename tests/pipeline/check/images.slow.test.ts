@@ -51,7 +51,7 @@ async function accuracy(model: string): Promise<number> {
   return JSON.parse((await run(GBLR, ["eval", "acc", model, ...data], place)).stdout).top1;
 }
 
-/** Eight classes: each of red, green and blue is strong or weak, which one direction alone cannot tell. */
+/** Eight classes: each of red, green and blue is strong or weak, so that one direction of color space is not enough. */
 async function makeColors(at: string): Promise<string> {
   const uniform = seededUniform(9);
   for (const [split, count] of Object.entries({ train: 12, test: 3 })) {

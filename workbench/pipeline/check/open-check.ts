@@ -109,8 +109,7 @@ const signed = (value: number): string => `${value < 0 ? "−" : "+"}${percent(M
 export const openCheck = (
   settings: CheckSettings,
   options: ConvertDataOptions,
-): AsyncGenerator<PipelineEvent, OpenCheck> =>
-  (isClassifier(options.model) ? openImages : openText)(settings, options);
+): AsyncGenerator<PipelineEvent, OpenCheck> => (isClassifier(options.model) ? openImages : openText)(settings, options);
 
 const FLAG = "--check";
 

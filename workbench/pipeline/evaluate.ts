@@ -37,6 +37,7 @@ import {
   evaluationRow,
   writeEvaluationResults,
 } from "./results/evaluation-results.ts";
+import { engineFacts } from "./results/source-facts.ts";
 import { type Origin, SettingsError, type StageContext, StageError } from "./stage.ts";
 
 /** Relative FLOPs of a whole model by both counts. */
@@ -107,24 +108,15 @@ export async function* evaluateText(
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const revisions = { revision: source.revision, datasetRevision: data.revision };
       const weights = { dtype: dtype ?? "float32" };
-      if (settings.results !== undefined) {
-        const scored = rowOfText(score);
-        const evaluated = { model, source, scored: { ...scored, metrics: { ...scored.metrics, ...units } } };
-        await writeEvaluationResults(
-          settings.results,
-          { ...evaluated, seconds: score.seconds },
-          {
-            ...{ name: evaluationTitle({ model: name, dataset, config, split }), recipe: "eval ppl" },
-            ...{ source, data, config, split, origin },
-            settings: {
-              context: length,
-              wholeWindows: whole ?? false,
-              ...weights,
-              ...given({ stride, limit, column }),
-            },
-          },
-        );
-      }
+      const row = rowOfText(score);
+      const scored = { ...row, metrics: { ...row.metrics, ...units } };
+      const asked = { context: length, wholeWindows: whole ?? false, ...weights, ...given({ stride, limit, column }) };
+      const facts = {
+        ...{ name: evaluationTitle({ model: name, dataset, config, split }), recipe: "eval ppl" },
+        ...{ source, data, config, split, origin, settings: asked },
+      };
+      const evaluated = { model, source, scored, seconds: score.seconds };
+      if (settings.results !== undefined) await writeEvaluationResults(settings.results, evaluated, facts);
       return { model: name, dataset, config, split, ...weights, ...revisions, ...score, ...units, relativeFlops };
     } finally {
       await texts.close();
@@ -220,8 +212,6 @@ export async function* evaluateImages(
     model.dispose();
   }
 }
-
-const engineFacts = ({ engine: { name: engine, device, precision } }: Origin) => ({ engine, device, precision });
 
 export type EvaluatedImages = StageResult<typeof evaluateImages>;
 

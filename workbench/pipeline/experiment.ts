@@ -17,7 +17,7 @@ import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
-import { dataFacts, modelFacts } from "./results/source-facts.ts";
+import { dataFacts, engineFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
@@ -184,7 +184,7 @@ async function begin(
   variant: Variant,
   { settings, context, task, model, data }: Beginning,
 ): Promise<void> {
-  const { engine, recipe, command, versions } = context;
+  const { recipe, command, versions } = context;
   const before = (await readRun(folder).catch(() => undefined))?.record;
   await startRun(folder, {
     name: `${baseName(model)}, ${variant.title}`,
@@ -193,9 +193,7 @@ async function begin(
     task,
     settings: JSON.parse(JSON.stringify(settingsOf(variant, settings))),
     versions: { ...versions },
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
+    ...engineFacts(context),
     seed: settings.seed,
     model: await modelFacts(model),
     dataset: dataFacts(data, settings.config),

@@ -9,6 +9,7 @@ import { type Model, type SaveEvent, type SaveOptions, saveModel } from "../mode
 import { describeModel, RUN_FILES, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
+import { engineFacts } from "./results/source-facts.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
 
 /** The result of the save stage. */
@@ -89,8 +90,6 @@ export async function originFacts(source: Source, { engine, command, versions }:
     base: parseCardMetadata(readme),
     command,
     versions,
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
+    ...engineFacts({ engine }),
   } satisfies Partial<CardFacts>;
 }

@@ -75,10 +75,8 @@ export async function folderState(folder: string): Promise<(string | number)[][]
   const names = (await readdir(folder, { recursive: true })).map(String).sort();
   const states = await Promise.all(
     names.map(async (name) => {
-      const { size, mtimeMs, isFile } = await stat(join(folder, name)).then((found) => ({
-        ...{ size: found.size, mtimeMs: found.mtimeMs, isFile: found.isFile() },
-      }));
-      return isFile ? [[name, size, mtimeMs]] : [];
+      const found = await stat(join(folder, name));
+      return found.isFile() ? [[name, found.size, found.mtimeMs]] : [];
     }),
   );
   return states.flat();

@@ -15,7 +15,7 @@ import type { Origin } from "../stage.ts";
 import { variantOf } from "../variants.ts";
 import { recordConversion } from "./conversion-record.ts";
 import { conversionFacts } from "./row-facts.ts";
-import { modelFacts } from "./source-facts.ts";
+import { engineFacts, modelFacts } from "./source-facts.ts";
 
 /** What was converted, and how. */
 export interface ConvertedFolder extends Origin {
@@ -53,7 +53,7 @@ export interface CheckedRows {
  * @throws RunError if it cannot be written
  */
 export async function writeConversionResults(folder: ConvertedFolder): Promise<void> {
-  const { model, source, out, settings, seeds, engine, command, versions, checked } = folder;
+  const { model, source, out, settings, seeds, command, versions, checked } = folder;
   const facts: RunFacts = {
     name: `${source.name} → ${titleOf(folder)}`,
     recipe: "convert",
@@ -61,9 +61,7 @@ export async function writeConversionResults(folder: ConvertedFolder): Promise<v
     settings,
     task: model.architecture.task.kind,
     versions: { ...versions },
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
+    ...engineFacts(folder),
     seed: seeds.seed,
     model: await modelFacts(source),
     ...(checked && { dataset: checked.dataset, comparisonSplit: checked.split }),

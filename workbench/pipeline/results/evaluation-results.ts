@@ -11,7 +11,7 @@ import type { Scored } from "../domains/domain.ts";
 import { type Source, structureOf } from "../fetch.ts";
 import { costFacts, memoryFacts, sizeOnDisk } from "../measure.ts";
 import type { Origin } from "../stage.ts";
-import { dataFacts, modelFacts } from "./source-facts.ts";
+import { dataFacts, engineFacts, modelFacts } from "./source-facts.ts";
 
 /** A model that was evaluated. */
 export interface Evaluated {
@@ -70,14 +70,12 @@ export async function evaluationFacts(
   model: Model,
   { name, recipe, source, data, config, split, settings, origin }: EvaluationFacts,
 ): Promise<RunFacts> {
-  const { engine, command, versions } = origin;
+  const { command, versions } = origin;
   return {
     ...{ name, recipe, command, settings },
     task: model.architecture.task.kind,
     versions: { ...versions },
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
+    ...engineFacts(origin),
     seed: 0,
     model: await modelFacts(source),
     dataset: dataFacts(data, config),

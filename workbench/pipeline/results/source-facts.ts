@@ -1,11 +1,12 @@
-// What records of runs say about the origin of a model and of a data set: name, revision, configuration, and for a model
-// that was made from another one its base.
+// The facts in records of runs about the origin of models, data sets and results: name, revision, configuration, for a
+// model that was made from another one its base, and the engine that computed a result.
 
 import { resolve } from "node:path";
 import { readConfigFields } from "../../models/folder/load.ts";
 import type { RunRecord } from "../../report/index.ts";
 import { readResults } from "../../report/results-file.ts";
 import { baseName, type Source } from "../fetch.ts";
+import type { Origin } from "../stage.ts";
 
 type Repository = NonNullable<RunRecord["model"]>;
 
@@ -23,6 +24,13 @@ export async function modelFacts(source: Source): Promise<Repository> {
 export const dataFacts = (source: Source, config: string | undefined): Repository => ({
   ...named(source),
   ...(config !== undefined && { config }),
+});
+
+/** The engine that computed a result. */
+export const engineFacts = ({ engine: { name: engine, device, precision } }: Pick<Origin, "engine">) => ({
+  engine,
+  device,
+  precision,
 });
 
 /** The base of a converted model by the results in its folder, or else by its config.json. */

@@ -55,7 +55,7 @@ export const comparisonRowSchema = z.object({
   seeds: z
     .record(z.string(), z.number())
     .optional()
-    .describe("random seeds by name: `seed` of the run, and others of which the row depends"),
+    .describe("random seeds by name: `seed` of the run, and others on which the row depends"),
   calibration: calibrationSchema.optional(),
   relativeFlops: twoCounts().optional().describe("multiply-adds of the whole model relative to dense"),
   multiplyAdds: twoCounts().optional().describe("multiply-adds of one pass of the whole model"),

@@ -2,7 +2,12 @@
 // by inspection.
 
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { cpSync } from "node:fs";
+import path from "node:path";
 import { checkModelFolder, findLayers, openModel } from "../../hub/model-folder/index.ts";
+import { writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
@@ -59,6 +64,29 @@ test.skipIf(!torch)("PyTorch computes the same logits", async () => {
   for (const [i, structure] of STRUCTURES.entries()) {
     expectClose(answers[i]?.logits ?? [], truths.get(structure) ?? [], { tolerance: 1e-4 });
   }
+});
+
+/** A folder whose first order has its first number twice. */
+async function twiceInOrder(): Promise<string> {
+  cpSync(folder("pifa"), folder("twice"), { recursive: true });
+  const file = path.join(folder("twice"), "model.safetensors");
+  const tensors = await readSafetensors(file);
+  const [order] = [...tensors].flatMap(([name, { data }]) => (name.endsWith(".order") ? [data] : []));
+  if (order) order[1] = order[0] as number;
+  await writeSafetensors(file, sourcesOf(tensors));
+  return folder("twice");
+}
+
+const TWICE = /c_attn.*order.*must have each of the numbers 0 (…|\.\.\.) 47 once$/;
+
+test("an order of PIFA's rows that has a number twice is refused", async () => {
+  await expect(loadModelNow(await twiceInOrder())).rejects.toThrow(TWICE);
+});
+
+test.skipIf(!torch)("PyTorch refuses an order of PIFA's rows that has a number twice", async () => {
+  const args = ["[[1, 2]]", `${await twiceInOrder()}:auto`];
+  const [answer] = await askPython<{ error?: string }[]>(torch, "logits.py", { args });
+  expect(answer?.error).toMatch(TWICE);
 });
 
 test.skipIf(!torch)("the order of PIFA's rows is not a parameter in PyTorch either", async () => {

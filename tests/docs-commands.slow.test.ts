@@ -17,7 +17,7 @@ const pages = [
 /** Program and verb, with all flags that a page gives it. */
 const flagsOf = new Map<string, Set<string>>();
 for (const page of pages) {
-  const text = readFileSync(path.join(root, page), "utf8");
+  const text = readFileSync(path.join(root, page), "utf8").replaceAll(/ *\\\n */g, " ");
   for (const [, command = ""] of text.matchAll(
     /(?:^|`| )(?:npx )?((?:gblr|bun(?: run)? recipes\/\S+\.ts) [^`\n]+)/gm,
   )) {

@@ -32,7 +32,7 @@ export interface Layer {
    * @throws ModelError
    */
   check(): Promise<void>;
-  /** Reads the values of a parameter, for structures whose cost depends on them. Default: GBLR has readers of its own */
+  /** Reads the values of a parameter, for structures whose cost depends on them. GBLR layers have readers of their own */
   readPart?(part: string): Promise<Float32Array>;
 }
 

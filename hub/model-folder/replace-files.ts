@@ -10,7 +10,7 @@ import { reason } from "../files/byte-source.ts";
 import { jsonOrUndefined } from "../text/json.ts";
 import { ModelError } from "./layer-tensors.ts";
 
-/** The orders of units of a model that was reordered. No reader needs it. */
+/** The file with the orders of units of a model that was reordered. It is not needed to load the model. */
 export const REORDER_FILE = "reorder.json";
 
 const LIST_FILE = ".replacing.json";

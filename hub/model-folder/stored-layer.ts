@@ -48,12 +48,21 @@ export function plainLayer(
   const broken = brokenRule(structure, { ...Object.fromEntries(sizes), n_in: nIn, n_out: nOut });
   if (broken !== undefined) throw problemOf(place, `${broken}, by the shapes of ${Object.keys(parts).join(", ")}`);
   expectKernel(place, structure, { sizes, kernel: settings?.kernel });
+  const readPart = async (part: string) => toFloat32(await place.tensors.read(`${place.layer}.${part}`));
   return {
     ...{ name: place.layer, structure: name, isNamed: settings !== undefined, shapes, nIn, nOut, buffers: [] },
     ...geometryOf(settings),
-    readPart: async (part) => toFloat32(await place.tensors.read(`${place.layer}.${part}`)),
-    check: nothingToRead,
+    readPart,
+    check: async () => {
+      for (const part of structure.permutations ?? []) expectPermutation(place, part, await readPart(part));
+    },
   };
+}
+
+/** @throws ModelError unless the values are the numbers 0 … n − 1, each once */
+function expectPermutation(place: LayerPlace, part: string, values: Float32Array): void {
+  if (values.toSorted().every((value, i) => value === i)) return;
+  throw problemOf(place, `${part} must have each of the numbers 0 … ${values.length - 1} once`);
 }
 
 interface Kernel {

@@ -20,6 +20,8 @@ export interface StoredStructure {
   readonly signs?: readonly string[];
   /** rules of the sizes; the first broken one is reported. Default none */
   readonly rules?: readonly SizeRule[];
+  /** parts with one axis that must have each of the numbers 0 … length − 1 once. Default none */
+  readonly permutations?: readonly string[];
   /** sizes whose product is n_in, if no shape has n_in */
   readonly inputSizes?: readonly string[];
   /** sizes that must equal the rows and columns of the kernel in config.json, and the part that has them */
@@ -128,6 +130,7 @@ export const STORED_PIFA: StoredStructure = {
     { size: "r", from: 1, to: { smaller: ["n_in", "n_out"] } },
     { size: "rest", is: { difference: ["n_out", "r"] } },
   ],
+  permutations: ["order"],
   python: { linear: "PivotedLinear" },
 };
 

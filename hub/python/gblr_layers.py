@@ -185,15 +185,23 @@ class LowRankLinear(StructuredLinear):
 
 class PivotedLinear(StructuredLinear):
     """A matrix of rank r by r of its rows, the pivots (r, n_in), and the coefficients (n_out - r, r) of the other rows.
-    Row o of the matrix is row order[o] of the pivots followed by the others. The order is not trained."""
+    Row o of the matrix is row order[o] of the pivots followed by the others. The order is not trained, and stays in
+    float32 in models of half precision, which does not have all integers."""
 
     parts = {"pivots": ("rank", "n_in"), "coefficients": ("rest", "rank"), "order": ("n_out",)}
 
     def _add(self, part, shape):
         if part == "order":
-            self.register_buffer(part, torch.zeros(tuple(shape)))
+            self.register_buffer(part, torch.zeros(tuple(shape), dtype=torch.float32))
         else:
             super()._add(part, shape)
+
+    def _apply(self, fn, recurse=True):
+        order = self.order
+        super()._apply(fn, recurse)
+        if self.order.dtype != order.dtype:
+            self.order = order.to(self.order.device)
+        return self
 
     def matrix(self):
         return torch.cat([self.pivots, self.coefficients @ self.pivots])[self.order.long()]

@@ -96,7 +96,7 @@ def checked_tensors(fields, sources, own_name):
         found, tensors = _overlaid(filter(None, sources), layers, own_name, names)
         forms = check_layers(layers, tensors)
         read = {tensor: found[own][0].read for own, tensor in tensors.items()}
-        check_values(forms, tensors, lambda each: read[each](each.name), sizes_of(forms, layers, tensors))
+        check_values(forms, tensors, lambda each: read[each](each.name), sizes_of(forms, layers, tensors), layers)
     except LayerError as error:
         # errors use the names in the files
         raise error.renamed(names.get(error.layer, error.layer)) from None

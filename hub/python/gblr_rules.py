@@ -272,11 +272,16 @@ def check_places(layer, widths, locations, n_in, n_out):
             raise LayerError(layer, f"{part} must be shares of n, has {float(values.abs().max())}")
 
 
-def check_values(forms, tensors, read, sizes):
-    """Checks spans, widths and locations of the layers before anything is computed. forms: from check_layers. read:
-    returns the values of a Stored tensor. sizes: (n_in, n_out) by layer."""
+def check_values(forms, tensors, read, sizes, layers):
+    """Checks spans, widths, locations and orders of the layers before anything is computed. forms: from check_layers.
+    read: returns the values of a Stored tensor. sizes: (n_in, n_out) by layer. layers: settings by layer, or None."""
     for layer, form in forms.items():
         part = lambda name: tensors[f"{layer}.{name}"]  # noqa: B023, E731
+        structure = PLAIN.get(((layers or {}).get(layer) or {}).get("structure"), {})
+        for name in structure.get("permutations", ()):
+            values = read(part(name)).tolist()
+            if sorted(values) != list(range(len(values))):
+                raise LayerError(layer, f"must have each of the numbers 0 ... {len(values) - 1} once", name)
         if form == "packed":
             counts = [part(name).shape[0] for name in ("values_in", "values_out")]
             check_spans(layer, read(part("spans")), *sizes[layer], *counts)

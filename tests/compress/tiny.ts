@@ -2,6 +2,7 @@
 // beside it.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import type { ConversionPlan } from "../../workbench/compress/index.ts";
 import {
   type ConvertEvent,
@@ -50,3 +51,12 @@ export async function converted(
 
 export const tokens = (seed: number, batch = 2): tf.Tensor2D =>
   tf.tensor2d(sampleIds(seed, batch * TINY.n_positions, TINY.vocab_size), [batch, TINY.n_positions], "int32");
+
+/** Logits of `tokens(4)`. */
+export async function logitsOf(model: Model): Promise<Float32Array> {
+  const ids = tokens(4);
+  const logits = tf.tidy(() => languageLogits(model as never, ids));
+  const values = (await logits.data()) as Float32Array;
+  tf.dispose([ids, logits]);
+  return values;
+}

@@ -39,7 +39,7 @@ const skip = (): void => undefined;
 describe.skipIf = (condition: boolean) => (condition ? skip : describe);
 test.skipIf = (condition: boolean) => (condition ? skip : test);
 
-/** One test a row: its items are the arguments, and fill the name's %i, %s, … A row that is no array is one argument. */
+/** One test a row: its items are the arguments, and fill the name's %i, %s, … A row that is not an array is one argument. */
 test.each =
   (rows: readonly unknown[]) =>
   (name: string, run: (...row: unknown[]) => void | Promise<void>): void => {

@@ -6,14 +6,13 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkModelFolder, findLayers, openModel } from "../../hub/model-folder/index.ts";
-import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { exportDense, planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { denseWeight, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { describe } from "../../workbench/report/describe-model.ts";
 import { registerStructure, structureNamed } from "../../workbench/structures/registry.ts";
-import { converted, TINY, tinyModel, tokens } from "../compress/tiny.ts";
+import { converted, logitsOf, TINY, tinyModel, tokens } from "../compress/tiny.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "../engine/ops/operands.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -29,7 +28,7 @@ const folder = temporaryFolder();
 const torch = pythonWith("torch");
 /** Layers that a GPT-2 of two blocks has converted. */
 const CONVERTED = 6;
-/** As evaluation has them, by folder. */
+/** Logits of the converted models, by folder. */
 const truths = new Map<string, Float32Array>();
 
 let unregister: () => void;
@@ -40,14 +39,6 @@ afterAll(() => {
   unregister();
   expect(() => structureNamed(name)).toThrow(`there is no structure "${name}"`);
 });
-
-async function logitsOf(model: Model): Promise<Float32Array> {
-  const ids = tokens(4);
-  const logits = tf.tidy(() => languageLogits(model as never, ids));
-  const values = (await logits.data()) as Float32Array;
-  tf.dispose([ids, logits]);
-  return values;
-}
 
 async function convertedModel(): Promise<Model> {
   const model = tinyModel() as Model;

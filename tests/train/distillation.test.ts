@@ -24,7 +24,7 @@ interface Found {
   head: Float32Array;
 }
 
-/** The loss and its gradients; the student is the teacher if told so. */
+/** The loss and its gradients. With `same`, the student is its own teacher. */
 async function run(options: DistillationOptions, { same = false, headIsFixed = false } = {}): Promise<Found> {
   const [rows, head] = [toTensor(stored.rows), toTensor(stored.head)];
   const own = same ? [rows, head] : [toTensor(stored.teacher_rows), toTensor(stored.teacher_head)];

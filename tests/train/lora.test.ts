@@ -192,6 +192,10 @@ forEachEngine("training adapters", () => {
     );
     const { shrink } = fullOptions(model, newFolder());
     await expect(run({ rank: 2 }, shrink ? { shrink } : {})).rejects.toThrow("give lora or shrink, not both");
+    const trainable = () => [...model.parameters.values()].map((parameter) => parameter.trainable);
+    const start = trainable();
+    await expect(run({ rank: 2 }, { shrinkEvery: 0 })).rejects.toThrow("shrinkEvery must be an integer of at least 1");
+    expect(trainable()).toEqual(start);
     for (const parameter of model.parameters.values()) parameter.trainable = false;
     await expect(run({ rank: 2 })).rejects.toThrow("lora: no chosen layer has a matrix that can be trained");
     expect(liveTensors()).toEqual(before);

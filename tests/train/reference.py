@@ -46,26 +46,35 @@ def logits_of(p, config, ids):
     return norm("ln_f", x) @ p["wte.weight"].T
 
 
+def steps(given, optimizer, loss_of):
+    """Losses and norms of gradients of a step for each learning rate. loss_of: from windows of ids to the loss."""
+    learned = [x for group in optimizer.param_groups for x in group["params"]]
+    losses, norms = [], []
+    for rate, windows in zip(given["rates"], given["windows"]):
+        loss = loss_of(torch.tensor(windows))
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(learned, given["clip_norm"])))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        losses.append(float(loss))
+    return {"losses": losses, "norms": norms}
+
+
 def gpt2(given):
     p = {name: tensor(stored).requires_grad_() for name, stored in given["parameters"].items()}
     groups = [
         {"params": [x for x in p.values() if x.dim() > 1], "weight_decay": given["weight_decay"]},
         {"params": [x for x in p.values() if x.dim() <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.999), eps=given["epsilon"])
-    losses, norms = [], []
-    for rate, windows in zip(given["rates"], given["windows"]):
-        ids = torch.tensor(windows)
+
+    def loss_of(ids):
         logits = logits_of(p, given["config"], ids[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(p.values(), given["clip_norm"])))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        losses.append(float(loss))
-    return {"losses": losses, "norms": norms, "parameters": {name: listed(x) for name, x in p.items()}}
+        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+    found = steps(given, torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.999), eps=given["epsilon"]), loss_of)
+    return {**found, "parameters": {name: listed(x) for name, x in p.items()}}
 
 
 def lora(given):
@@ -76,40 +85,31 @@ def lora(given):
     for x in adapters.values():
         x.requires_grad_()
     optimizer = torch.optim.AdamW(adapters.values(), lr=1.0, eps=given["epsilon"], weight_decay=given["weight_decay"])
-    temperature, weight = given["temperature"], given["weight"]
 
     def merged():
         adapted = {name.removesuffix(".lora_A") for name in adapters if name.endswith(".lora_A")}
         sums = {n: base[n] + given["scale"] * adapters[f"{n}.lora_B"] @ adapters[f"{n}.lora_A"] for n in adapted}
         return {**base, **sums}
 
-    losses, norms = [], []
-    for rate, windows in zip(given["rates"], given["windows"]):
-        ids = torch.tensor(windows)
-        z = logits_of(merged(), given["config"], ids[:, :-1]).flatten(0, 1)
-        t = logits_of(teacher, given["config"], ids[:, :-1]).flatten(0, 1)
-        own, other = F.log_softmax(z / temperature, -1), F.log_softmax(t / temperature, -1)
-        divergence = F.kl_div(own, other, log_target=True, reduction="batchmean")
-        loss = (1 - weight) * F.cross_entropy(z, ids[:, 1:].flatten()) + weight * temperature**2 * divergence
-        optimizer.zero_grad()
-        loss.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(adapters.values(), given["clip_norm"])))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        losses.append(float(loss))
-    return {"losses": losses, "norms": norms, "parameters": {name: listed(x) for name, x in merged().items()}}
+    def loss_of(ids):
+        z, t = (logits_of(p, given["config"], ids[:, :-1]).flatten(0, 1) for p in (merged(), teacher))
+        return distilled(z, t, ids[:, 1:].flatten(), given["temperature"], given["weight"])
+
+    found = steps(given, optimizer, loss_of)
+    return {**found, "parameters": {name: listed(x) for name, x in merged().items()}}
+
+
+def distilled(z, t, targets, temperature, weight):
+    """The loss of logits z, (1 - weight) cross-entropy + weight T² KL(t || z) at temperature T."""
+    student, teacher = (F.log_softmax(x / temperature, -1) for x in (z, t))
+    divergence = F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+    return (1 - weight) * F.cross_entropy(z, targets) + weight * temperature**2 * divergence
 
 
 def distillation(given):
     rows, head = (tensor(given[name]).requires_grad_() for name in ("rows", "head"))
     t = tensor(given["teacher_rows"]) @ tensor(given["teacher_head"]).T
-    z = rows @ head.T
-    temperature, weight = given["temperature"], given["weight"]
-    likely = F.cross_entropy(z, torch.tensor(given["targets"]))
-    student, teacher = (F.log_softmax(x / temperature, -1) for x in (z, t))
-    divergence = F.kl_div(student, teacher, log_target=True, reduction="batchmean")
-    loss = (1 - weight) * likely + weight * temperature**2 * divergence
+    loss = distilled(rows @ head.T, t, torch.tensor(given["targets"]), given["temperature"], given["weight"])
     loss.backward()
     return {"loss": float(loss), "rows": listed(rows.grad), "head": listed(head.grad)}
 

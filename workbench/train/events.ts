@@ -13,7 +13,7 @@ export interface Started {
   stepsPerEpoch: number;
   /** unit of rates, such as tokens */
   unit: string;
-  /** numbers in adapters and in parameters trained beside them; undefined if all parameters are trained */
+  /** number of values in adapters and in the parameters trained in full beside them; undefined without adapters */
   adapted?: number | undefined;
   /** newer checkpoints that were incomplete, one line each */
   passedOver: string[];

@@ -71,8 +71,15 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   }
 }
 
-/** @throws ShapeError when a setting is not plain JSON; RunError for adapters with a shrink rule */
+/**
+ * The settings that a resumed run must share.
+ * @throws ShapeError when a setting is not plain JSON or `shrinkEvery` is out of range; RunError for adapters with a
+ *   shrink rule
+ */
 async function settingsOf(options: FitOptions, schedule: Schedule): Promise<Settings> {
+  const { shrinkEvery = 1 } = options;
+  const isCount = Number.isInteger(shrinkEvery) && shrinkEvery >= 1;
+  expectSetting("fit", { shrinkEvery }, "an integer of at least 1", isCount);
   if (options.lora && options.shrink) {
     throw new RunError("adapters leave the widths of blocks as they are; give lora or shrink, not both");
   }
@@ -82,14 +89,9 @@ async function settingsOf(options: FitOptions, schedule: Schedule): Promise<Sett
   return { ...settings, "base parameters": await valuesDigest(options.model.parameters) };
 }
 
-/**
- * Learning of widths and locations; undefined if there are none, or only adapters are trained.
- * @throws ShapeError when `shrinkEvery` is out of range
- */
+/** Learning of widths and locations; undefined if there are none, or adapters are trained. */
 function structureOf(options: FitOptions, schedule: Schedule, optimizer: Optimizer): StructureLearning | undefined {
   const { model, shrink, shrinkEvery = 1 } = options;
-  const isCount = Number.isInteger(shrinkEvery) && shrinkEvery >= 1;
-  expectSetting("fit", { shrinkEvery }, "an integer of at least 1", isCount);
   const blocks = options.lora ? undefined : blocksOf(model);
   const momentOf = (step: number) => ({
     ...timeAt(schedule, step),

@@ -86,8 +86,8 @@ function loraParameters(model: Model, { rank, alpha = rank, layers, full = [] }:
 }
 
 /**
- * Checks, before any work, that adapters fit a model. Training itself gives each matrix at most the rank of its smaller
- * side, because the factors of a compressed model may be smaller than the matrices it had.
+ * Checks, before any work, that adapters fit a model. Training accepts any rank and gives each matrix at most that of its
+ * smaller side, because the factors of a compressed layer may be smaller than the matrix that they replace.
  * @throws RunError when the rank is larger than every matrix; otherwise as `loraParameters` does
  */
 export function expectLora(model: Model, options: LoraOptions): void {
@@ -99,7 +99,7 @@ export function expectLora(model: Model, options: LoraOptions): void {
   );
 }
 
-/** Parameters chosen by a pattern, as layers are, with an error that speaks of parameters. */
+/** Chooses parameters by a pattern, as layers are chosen, with an error message about parameters. */
 function chooseParameters(all: { name: string }[], pattern: string, type: string): { name: string }[] {
   try {
     return chooseLayers(all, { pattern, model: type });
@@ -125,8 +125,8 @@ function isBuffer(model: Model, name: string): boolean {
 }
 
 /**
- * Rows and columns of a parameter as a matrix. One with more than two axes, such as a stack of factors or a kernel, is
- * the matrix closest to a square that joining neighboring axes gives.
+ * Rows and columns of a parameter as a matrix. A parameter with more than two axes, such as a stack of factors or a kernel,
+ * is split between two of them into rows and columns, where the smaller side is largest.
  */
 function matrixShape(shape: readonly number[]): [number, number] {
   const sizeOf = (axes: readonly number[]) => axes.reduce((product, side) => product * side, 1);

@@ -1,5 +1,5 @@
-// Random numbers for the transforms of an image or a batch, and for draws of samples. They depend on the seed only, not on the machine or the
-// thread.
+// Random numbers for the transforms of an image or a batch, and for draws of samples. They depend on the seed only, not on
+// the machine or the thread.
 
 import { bits, mixSeed, uniform } from "../../engine/core/random.ts";
 

@@ -5,9 +5,9 @@ import type { Conversion } from "../../compress/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { structureNamed } from "../../structures/registry.ts";
 import type { HashedCalibration } from "../calibration/hash.ts";
-import { type ExperimentSettings, experimentShape, type SettingMeta } from "../settings.ts";
+import { type ExperimentSettings, experimentShape } from "../settings.ts";
 import { askedCost } from "../train.ts";
-import { isSeed } from "../variant-settings.ts";
+import { isOfCompression, isSeed } from "../variant-settings.ts";
 import type { Variant } from "../variants.ts";
 
 /** Settings of the compression that are not options of the method, or that the row has by another name. */
@@ -16,10 +16,9 @@ const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "alloca
 const SHARED = ["locations", "convolutions", "searchSteps", "calibrationSamples", "calibrationSeed"];
 
 /** Names of the settings that are options of the method, such as `reorder`. */
-const OPTIONS = Object.entries(experimentShape("items")).flatMap(([name, schema]) => {
-  const { group } = (schema.meta() ?? {}) as Partial<SettingMeta>;
-  return group === "Compression" && !isSeed(name) && ![...NOT_METHOD, ...SHARED].includes(name) ? [name] : [];
-});
+const OPTIONS = Object.keys(experimentShape("items")).filter(
+  (name) => isOfCompression(name) && !isSeed(name) && ![...NOT_METHOD, ...SHARED].includes(name),
+);
 
 /** Method, budget and seeds of a variant. A variant that converts nothing has only seeds. */
 export function methodFacts(

@@ -11,7 +11,7 @@ import { ROWS } from "./smollm2-table/rows.ts";
 
 await runRecipe({
   name: "smollm2-table",
-  summary: "SmolLM2-135M compressed by every method at three budgets, as one table whose rows are made one by one.",
+  summary: "SmolLM2-135M-Instruct compressed by every method at three budgets, as one table.",
   example: [
     "bun run recipes/smollm2-table.ts",
     "bun run recipes/smollm2-table.ts --model SmolLM2-135M-Instruct.Q4_1.gguf --dataset my-texts --fine-tune none",

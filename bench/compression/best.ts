@@ -3,7 +3,9 @@
 import path from "node:path";
 import { threeDigits } from "../../hub/text/numbers.ts";
 import { metricByCostChart } from "../../workbench/report/charts/by-cost.ts";
+import { withoutBudget } from "../../workbench/report/compare/compare.ts";
 import type { ComparedLayers, LayerPair } from "../../workbench/report/compare/layers.ts";
+import { ABSCISSAS } from "../../workbench/report/compare/metrics.ts";
 import type { Repeated } from "../../workbench/report/compare/repeats.ts";
 import type { Chart } from "../../workbench/report/index.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
@@ -34,12 +36,12 @@ export const budgetsOf = (groups: readonly Repeated[]): number[] =>
 /** A row whose name leaves out its budget. */
 export const titled = (group: Repeated): Repeated => ({
   ...group,
-  first: { ...group.first, name: group.first.name.replace(/, budget [\d.]+ %/, "") },
+  first: { ...group.first, name: withoutBudget(group.first.name) },
 });
 
 /**
- * The best row of each structure at each budget. Of a structure with rows of sequential conversions, others do not count:
- * at some budgets there are only those, which would look like an effect of the budget.
+ * The best row of each structure at each budget. If a structure has rows of sequential conversions, only these count. At
+ * some budgets it has only others, and a curve through both would show the difference as an effect of the budget.
  */
 export function bestOf(groups: readonly Repeated[]): Best[] {
   const sequential = new Set(groups.flatMap(({ first }) => (first.method?.sequential ? [first.structure] : [])));
@@ -61,13 +63,12 @@ export function bestChart(best: readonly Best[], groups: readonly Repeated[]): C
   const points = [
     ...base.map((group) => ({ x: undefined, y: perplexityOf(group), series: group.first.name })),
     ...best.map(({ structure, group, perplexity: y }) => {
-      const { linear } = group.first;
-      const x = linear && linear.parameters / linear.dense;
+      const x = ABSCISSAS.linear.of(group.first);
       return { x, y, spread: group.spread?.[METRIC], series: structureNamed(structure).stored.title };
     }),
   ];
-  const x = { title: "parameters of the linear layers, relative to dense", isShare: true };
-  return metricByCostChart({ title: "Perplexity before training, best of each structure", metric: METRIC, x, points });
+  const title = "Perplexity before training, best of each structure";
+  return metricByCostChart({ title, metric: METRIC, x: ABSCISSAS.linear, points });
 }
 
 /** A sentence for each budget with a goal: GBLR against the best low rank, and against all other structures. */
@@ -81,14 +82,14 @@ export function goalLines(best: readonly Best[]): string[] {
     const better = others.filter(({ perplexity }) => perplexity < ours.perplexity);
     const named = better.map(({ group }) => `${titled(group).first.name} (${threeDigits(perplexityOf(group))})`);
     return [
-      `At ${share(budget)}: ${told(ours)} against ${told(lowRank)}, ratio ${ratio.toFixed(3)}. Goal: at most ${goal}, ${metOr(ratio <= goal)}. ${
+      `At ${share(budget)}: ${namedValue(ours)} against ${namedValue(lowRank)}, ratio ${ratio.toFixed(3)}. Goal: at most ${goal}, ${metOr(ratio <= goal)}. ${
         named.length > 0 ? `Lower: ${named.join("; ")}.` : `All ${others.length} other structures are above.`
       }`,
     ];
   });
 }
 
-const told = ({ group, perplexity }: Best): string => `${titled(group).first.name} ${threeDigits(perplexity)}`;
+const namedValue = ({ group, perplexity }: Best): string => `${titled(group).first.name} ${threeDigits(perplexity)}`;
 const share = (budget: number): string => `${Number((100 * budget).toPrecision(3))} %`;
 const metOr = (isMet: boolean): string => (isMet ? "met" : "**missed**");
 

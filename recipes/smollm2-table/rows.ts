@@ -1,9 +1,8 @@
 // The rows of recipes/smollm2-table.ts, as variants of an experiment, in the order in which they are made: at each budget
 // low rank and GBLR first, then what they are compared with. docs/recipes.md explains how variants are written.
 
-/** Rows of low rank see the units in the order of the model, because low rank does not depend on it. */
+/** The rows. Low rank, which does not depend on the order of units, and pruned matrices keep the order of the model. */
 export const ROWS: string[] = [
-  // Low rank does not depend on the order of units.
   ...[0.6, 0.4, 0.8].flatMap((budget) => [
     ...["lowrank", "lowrank:fwsvd", "lowrank:asvd", "lowrank:activation"].map(
       (method) => `${method}@${budget}+sequential=false+reorder=none`,

@@ -1,5 +1,5 @@
 // gblr ablate as it is called: one table with the rows of each question, in Markdown and as JSON; called again it repeats
-// nothing; mistakes are told in one line.
+// nothing; errors are one line.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, statSync } from "node:fs";
@@ -54,7 +54,7 @@ describe("all questions", () => {
   });
 
   test(
-    "called again convert nothing, and tell as JSON which rows answer which question",
+    "called again convert nothing, and the JSON document says which rows answer which question",
     async () => {
       const written = () => statSync(join(place.work, "ablation/converted/config.json")).mtimeMs;
       const before = written();
@@ -94,7 +94,7 @@ test.each([
   [
     "--questions",
     "speed",
-    '--questions: there is no question "speed"; give some of allocation, widths, masks, quantum',
+    '--questions: unknown question "speed"; give one or more of allocation, widths, masks, quantum',
   ],
   ["--quanta", "8,x", "--quanta 8,x: give numbers above 0, e.g. --quanta 8,16"],
   ["--seeds", "a", "--seeds a: give different whole numbers, e.g. --seeds 0,1,2"],

@@ -2,7 +2,7 @@
 // again, and the model is that of a conversion left alone, bit by bit.
 
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -71,6 +71,34 @@ for (const [title, flags] of Object.entries(WAYS)) {
     PATIENCE,
   );
 }
+
+test(
+  "layers that were calibrated on what a data set had before it changed are not taken over",
+  async () => {
+    const own = (name: string) => {
+      mkdirSync(join(folder(`changed data ${name}`), "text"), { recursive: true });
+      return { hub, work: folder(`changed data ${name}`) };
+    };
+    const write = ({ work }: { work: string }, line: string) =>
+      writeFileSync(join(work, "text", "train.txt"), `${line}\n`.repeat(400));
+    const args = ["convert", "tiny/gpt2", "--structure", "gblr", "--budget", "0.5", "--engine", "wasm"];
+    args.push("--init", "activation", "--calibrate", "./text", "--calibrate-samples", "4", "--out", "model");
+    const killed = own("killed");
+    write(killed, "once upon a time there was a small house");
+    const child = start(GBLR, args, killed);
+    while (finished(killed.work).size < 2 && child.exitCode === null) await Bun.sleep(1);
+    child.kill("SIGKILL");
+    await child.exited;
+    expect(finished(killed.work).size).toBeGreaterThanOrEqual(2);
+    const alone = own("alone");
+    for (const place of [killed, alone]) {
+      write(place, "the cat and the dog ran home together then");
+      expect(await run(GBLR, args, place)).toMatchObject({ code: 0, stderr: "" });
+    }
+    expect(values(killed.work)).toEqual(values(alone.work));
+  },
+  PATIENCE,
+);
 
 test(
   "layers of other settings are not taken over",

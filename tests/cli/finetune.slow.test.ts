@@ -232,6 +232,9 @@ test("help has each setting once, those of one kind of model under its heading, 
   expect(pictures).toMatch(/--crop[\s\S]*--mixup/);
   for (const shared of ["--epochs", "--batch", "--dataset"])
     expect(text + (pictures as string)).not.toContain(`${shared} `);
+  // Fine-tuning converts nothing.
+  for (const flag of ["--reorder", "--sequential", "--init", "--calibration-samples"])
+    expect(flags).not.toContain(flag);
   expect(stdout.replace(/\s+/g, " ")).toContain("(default: 32 for text, 64 for images)");
   expect(stdout.split("\nExample:\n")[1]).toMatch(/gblr finetune [^\n]*gpt2[\s\S]*gblr finetune [^\n]*vit/);
 });

@@ -71,11 +71,14 @@ describe.each(files)("recipes/%s", (file) => {
   );
 });
 
-/** What the file hands to `runRecipe`: read in a process where that only prints it. */
+/** The argument of `runRecipe` in the file, evaluated with what the file imports from its own folder. */
 async function recipeOf(file: string): Promise<Recipe> {
   const source = readFileSync(join(RECIPES, file), "utf8");
   const [literal] = /(?<=await runRecipe\()\{[\s\S]*\}(?=\);)/.exec(source) ?? [];
-  return new Function(`return (${literal});`)() as Recipe;
+  const paths = [...source.matchAll(/^import \{.*\} from "(\.\/.+)";$/gm)].map(([, path]) => path as string);
+  const modules = await Promise.all(paths.map((path) => import(join(RECIPES, path))));
+  const imported = Object.assign({}, ...modules) as Record<string, unknown>;
+  return new Function(...Object.keys(imported), `return (${literal});`)(...Object.values(imported)) as Recipe;
 }
 
 test(

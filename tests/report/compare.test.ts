@@ -1,12 +1,13 @@
-// `gblr compare` on results that are written here: what is averaged, what is refused, which settings are told to differ,
-// and what the table and the plot show.
+// `gblr compare` on results that are written here: what is averaged, what is refused, which settings are listed as
+// different, and what the table and the plot show.
 
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { addCompare } from "../../workbench/cli/compare.ts";
 import type { ComparisonRow } from "../../workbench/evaluate/comparison-row.ts";
 import { compareResults } from "../../workbench/report/compare/compare.ts";
-import type { Chart } from "../../workbench/report/index.ts";
+import { compareLayers } from "../../workbench/report/compare/layers.ts";
+import { type Chart, chartToFiles } from "../../workbench/report/index.ts";
 import type { Results } from "../../workbench/report/results.ts";
 import { writeResultsFile } from "../../workbench/report/results-file.ts";
 import { runVerb } from "../cli/in-process.ts";
@@ -89,7 +90,7 @@ test("a run that is given twice counts once", async () => {
   ]);
 });
 
-test("rows of other settings, methods, versions or engines are not averaged, and what differs is told", async () => {
+test("rows of other settings, methods, versions or engines are not averaged, and what differs is listed", async () => {
   const base = await results([DENSE, gblr(30)], { settings: { learningRate: 0.001 } });
   const others = [
     await results([DENSE, gblr(31)], { settings: { learningRate: 0.002 } }),
@@ -206,6 +207,15 @@ test("the plot has a line for each method over the share of parameters, bars of 
   expect(points?.map(({ x }) => x)).toEqual([0.4, 0.6, 0.4, 0.6]);
 });
 
+test("bars of deviations that would reach below 0 end at the lowest point of a logarithmic axis", async () => {
+  const seeds = [100, 5000].map((value, seed) => results([DENSE, gblr(value, { seed })], { seed }));
+  const { chart } = await compareResults(await Promise.all(seeds));
+  const [, bars] = layersOf(chart);
+  expect(bars?.map(({ low, high }) => [low, high])).toEqual([[20, expect.closeTo(2550 + 4900 / Math.SQRT2, 6)]]);
+  const [svg] = await chartToFiles(chart as Chart, at("wide"));
+  expect(await Bun.file(svg as string).text()).not.toContain("NaN");
+});
+
 test("the verb prints a table, Markdown or JSON, and writes the plot", async () => {
   mkdirSync(at("figures"));
   const shown = await compare(...figures, "--plot", at("figures", "ppl.png"));
@@ -227,14 +237,36 @@ test("the verb prints a table, Markdown or JSON, and writes the plot", async () 
   expect(document.rows[1].each.map(({ seeds }: { seeds: object }) => seeds)).toEqual([{ seed: 1 }, { seed: 2 }]);
 });
 
-test("rows of one stage are chosen, and a run that has not ended is told", async () => {
+test("--stage chooses rows of one stage, and a note says that a run has not ended", async () => {
   const file = await results([DENSE, gblr(60, { stage: "before" }), gblr(30)], { status: "running" });
   const { table, notes } = await compareResults([file], { stage: "after" });
   expect(table.rows.map(([name, stage]) => `${name} ${stage}`.trim())).toEqual(["dense", "GBLR after"]);
   expect(notes).toEqual([`${file} is running or was killed: its rows so far are shown`]);
+  const untrained = await results([gblr(60, { stage: "before" })]);
+  await expect(compareResults([untrained], { stage: "after" })).rejects.toThrow(
+    `${untrained}: there is no row after fine-tuning; leave out --stage`,
+  );
 });
 
-test("what cannot be done is told in one line", async () => {
+test("layers are not compared with those of a folder that does not say how they were calibrated", async () => {
+  const folder = at("converted");
+  mkdirSync(folder);
+  const layer = {
+    layer: "a.fc",
+    structure: "lowrank",
+    nIn: 4,
+    nOut: 4,
+    costBefore: 16,
+    costAfter: 8,
+    outputError: 0.2,
+  };
+  writeFileSync(at("converted", "conversion.json"), JSON.stringify([layer]));
+  await expect(compareLayers([{ reference: folder, folder }])).rejects.toThrow(
+    /run\.json: is missing, which says how layers were calibrated; give the run folder of a variant$/,
+  );
+});
+
+test("what cannot be done is an error of one line", async () => {
   const file = await results([DENSE, gblr(30)]);
   const usage = await compare();
   expect(usage).toMatchObject({
@@ -242,7 +274,15 @@ test("what cannot be done is told in one line", async () => {
     stderr: "gblr: no results are given; give results.json or folders of runs\n",
   });
   const both = await compare(file, "--json", "--markdown");
-  expect(both).toMatchObject({ code: 2, stderr: "gblr: --markdown and --json contradict each other; choose one\n" });
+  expect(both).toMatchObject({
+    code: 2,
+    stderr: "gblr: option '--markdown' cannot be used with option '--json'\n",
+  });
+  for (const flags of [["--metric", "nll"], ["--x", "flops"], ["--stage", "after"], ["--force"]]) {
+    const layers = await compare(file, file, "--layers", ...flags);
+    expect(layers.code).toBe(2);
+    expect(layers.stderr).toMatch(/^gblr: option '--layers' cannot be used with option '--\w+[^\n]*\n$/);
+  }
   const metric = await compare(file, "--metric", "top1");
   expect(metric.code).toBe(1);
   expect(metric.stderr).toMatch(/^gblr: [^\n]*there is no metric "top1"; give one of perplexity, nll\n$/);

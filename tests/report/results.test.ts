@@ -130,13 +130,13 @@ test("a file that is cut off anywhere is refused", async () => {
   );
 });
 
-test("what is no results file, or of a newer version, is refused in one line", async () => {
+test("a file that has no results, or is of a newer version, is refused in one line", async () => {
   const results = await exampleRun(at("newer"));
   const write = (name: string, content: unknown) => {
     writeFileSync(at(name), JSON.stringify(content));
     return readResults(at(name));
   };
-  // The version is told, whatever else is different in it.
+  // The message is about the version, whatever else differs in the file.
   await expect(write("2.json", { ...results, format: 2, rows: "none" })).rejects.toThrow(
     /2\.json: cannot be read as results: format: must be 1, is 2; a newer version of gblr wrote it: update gblr$/,
   );
@@ -147,7 +147,7 @@ test("what is no results file, or of a newer version, is refused in one line", a
   await expect(readResults(at("empty"))).rejects.toThrow(/empty: has no results\.json and is not the folder of a run/);
 });
 
-test("a number that is none is not written, and what was there stays", async () => {
+test("a number that is not finite is not written, and the earlier file stays", async () => {
   const results = await exampleRun(at("none"));
   const file = at("none", "results.json");
   const bad = { ...results, rows: [{ ...row("gblr", "after", 3), metrics: { perplexity: Number.NaN } }] };

@@ -31,13 +31,13 @@ ${Object.entries(QUESTIONS)
   .map(([name, { summary }]) => `  ${name.padEnd(11)} ${summary}`)
   .join("\n")}
 
-Without --steps the variants are converted and measured only. With it, each is
-trained for so many steps too, and the table has both rows.
+Without --steps the variants are converted and measured only. With it, each
+variant is also trained, and the table has a row before and a row after.
 
-With --seeds or --calibration-seeds everything is repeated, and the table shows
-means and standard deviations.
+With --seeds or --calibration-seeds everything is repeated for each seed, and
+the table shows means and standard deviations.
 
-To resume, give the same command again: finished variants are not repeated.
+To resume, run the same command again: finished variants are not repeated.
 `.trim();
 
 const SUMMARY = "show in one table what each part of the method is worth";
@@ -50,6 +50,13 @@ const SHARED = [
   ...["warmupSteps", "clip", "lora", "loraAlpha", "loraLayers", "loraFull", "distill", "temperature", "teacher"],
   ...["teacherDtype", "limit", "fresh"],
 ];
+
+/** Descriptions of settings that mean something else than in a recipe. */
+const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  steps: "steps to train each variant for (default: no training)",
+  warmupSteps: "length of the warm-up in steps (default: a tenth of --steps)",
+  fresh: "delete the contents of the run folders and start over",
+};
 
 const PRESET: Partial<LanguageSettings> = {
   ...DEFAULTS.language,
@@ -85,15 +92,19 @@ export function addAblate(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT)
     .optionsGroup("Questions:")
     .option("--questions <list>", "questions to answer", Object.keys(QUESTIONS).join(","))
-    .option("--quanta <list>", "quanta of widths, in samples, beside 1", "8,16,32")
-    .option("--sigmas <list>", "σ of Gaussian masks; smaller ones are smoother", "100,10")
-    .option("--seeds <list>", "random seeds to repeat everything with, e.g. 0,1,2")
-    .option("--calibration-seeds <list>", "seeds of the draw of calibration data to repeat everything with, e.g. 0,1,2")
+    .option("--quanta <list>", "quanta of widths to compare with 1, in samples", "8,16,32")
+    .option("--sigmas <list>", "values of σ for Gaussian masks; masks are smoother for smaller σ", "100,10")
+    .option("--seeds <list>", "random seeds with which everything is repeated, e.g. 0,1,2")
+    .option(
+      "--calibration-seeds <list>",
+      "seeds for drawing the calibration data, with which everything is repeated, e.g. 0,1,2",
+    )
     .option("--out <folder>", "folder for the runs (default: runs/ablate)")
     .addOption(new Option("--markdown", "print the table in Markdown").conflicts("json"));
   const options = optionsOf(languageSettings, { ...PRESET }).filter((option) =>
     SHARED.includes(option.attributeName()),
   );
+  for (const option of options) option.description = DESCRIPTIONS[option.attributeName()] ?? option.description;
   addSettings(command, options).action(run);
 }
 
@@ -148,7 +159,7 @@ function print(compared: Compared, { folder, markdown, json, answers }: Printed)
 function questionsIn(list: string): QuestionName[] {
   const known = Object.keys(QUESTIONS);
   const names = [...new Set(list.split(",").map((name) => name.trim()))];
-  const strange = names.find((name) => !known.includes(name));
-  if (strange === undefined) return names as QuestionName[];
-  throw new UsageError(`--questions: there is no question "${strange}"; give some of ${known.join(", ")}`);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return names as QuestionName[];
+  throw new UsageError(`--questions: unknown question "${unknown}"; give one or more of ${known.join(", ")}`);
 }

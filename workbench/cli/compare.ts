@@ -7,8 +7,8 @@ import { type Compared, compareResults } from "../report/compare/compare.ts";
 import { ABSCISSAS, type AbscissaName } from "../report/compare/metrics.ts";
 import { chartToFiles } from "../report/index.ts";
 import { resultsJsonSchema } from "../report/results.ts";
+import { layersText } from "./compare-layers.ts";
 import { comparedDocument, comparedMarkdown, comparedText } from "./shared/compared.ts";
-import { layersText } from "./shared/layers.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { paletteFor } from "./shared/terminal.ts";
@@ -33,11 +33,11 @@ Compares results. Each argument is a results.json, or a folder with one: of a
 run, of a sweep, or of a converted model.
 
 Rows that differ only in seeds and calibration data are one row: the mean, ±
-the standard deviation. Below the table stand the settings, versions and
-engines that differ between rows.
+the standard deviation. The settings, versions and engines that differ between
+rows are listed below the table.
 
 Results of different models, data or metrics are refused, because their
-numbers say nothing about the methods.
+numbers do not compare the methods.
 
 With --layers, the arguments are the run folders of variants, such as
 compare/lowrank-activation of a run. The output error of each layer is
@@ -58,9 +58,16 @@ export function addCompare(program: Command): void {
     .summary(SUMMARY)
     .description(DESCRIPTION)
     .argument("[results...]", "results.json, or folders of runs, sweeps or converted models")
-    .option("--metric <name>", "metric to show; can be given several times, the first is plotted", collected)
+    .option(
+      "--metric <name>",
+      "metric to show; can be given several times, the first is plotted (default: the main metric)",
+      collected,
+    )
     .addOption(
-      new Option("--x <quantity>", "quantity on the x axis of the plot")
+      new Option(
+        "--x <quantity>",
+        "quantity on the x axis of the plot: parameters of the linear layers or of the whole model, actual or reference FLOPs, size of the file, or time",
+      )
         .choices(Object.keys(ABSCISSAS))
         .default("linear"),
     )
@@ -70,9 +77,16 @@ export function addCompare(program: Command): void {
         "after",
       ]),
     )
-    .option("--layers", "compare output errors layer by layer with those in the first folder")
+    .addOption(
+      new Option("--layers", "compare output errors layer by layer with those in the first folder").conflicts([
+        "metric",
+        "x",
+        "stage",
+        "force",
+      ]),
+    )
     .option("--plot <path>", "write the plot to this path as .svg, .png and .json (Vega-Lite)")
-    .option("--markdown", "print the table in Markdown")
+    .addOption(new Option("--markdown", "print the table in Markdown").conflicts("json"))
     .option("--force", "compare results of different models, data or metrics too")
     .option("--schema", "print the JSON schema of results.json and stop")
     .option("--json", JSON_DOCUMENT)
@@ -86,7 +100,6 @@ async function compare(paths: string[], flags: CompareFlags): Promise<void> {
   if (flags.schema) return void print(JSON.stringify(resultsJsonSchema(), null, 2));
   const { metric: metrics, x, stage, plot, markdown = false, force, json = false } = flags;
   if (paths.length === 0) throw new UsageError("no results are given; give results.json or folders of runs");
-  if (markdown && json) throw new UsageError("--markdown and --json contradict each other; choose one");
   if (flags.layers) {
     const palette = paletteFor(process.stdout, process.env);
     return void print(await layersText(paths, { palette, plot: plot && withoutEnding(plot), markdown, json }));

@@ -1,5 +1,5 @@
-// The check of `gblr convert --check`: opens its data and the record of its measurements, and prints its result. The work is
-// done in pipeline/check.
+// The check of `gblr convert --check`: opens its data and the record of its measurements, and describes its result as
+// text. The work is done in pipeline/check.
 
 import { valueText } from "../../hub/card/comparison.ts";
 import { percent } from "../../hub/text/numbers.ts";
@@ -34,7 +34,7 @@ interface Opened {
 }
 
 /** Options that do not change what is measured. */
-const FREE = ["out", "force", "json", "dryRun", "maxLossIncrease", "calibrateMemory", "threads"];
+const WITHOUT_EFFECT = ["out", "force", "json", "dryRun", "maxLossIncrease", "calibrateMemory", "threads"];
 
 /** Opens the data set of --check and the record of earlier measurements; undefined without --check. */
 export async function* openConversionCheck(
@@ -47,7 +47,7 @@ export async function* openConversionCheck(
   const settings = { dataset, config, split, column, encoding, samples, context: length };
   const check = yield* openCheck(settings, { model, source, context });
   try {
-    const asked = Object.entries(options).filter(([name]) => !FREE.includes(name));
+    const asked = Object.entries(options).filter(([name]) => !WITHOUT_EFFECT.includes(name));
     const record = await CheckRecord.open(context.cache, {
       options: Object.fromEntries(asked),
       model: await folderState(source.folder),
@@ -84,10 +84,10 @@ export function checkLines({ check }: ConversionCheck, outcome: CheckOutcome): s
   const first = `check on ${on}: ${measure.label} ${value(before)} → ${value(converted)} (${change("converted")})`;
   const asked = limit === undefined ? "" : `, limit ${limit} ${measure.unit}`;
   if (putBack.length === 0) return [`${first}${asked}`];
-  const told = putBack.map(({ layer, share }) => `${layer} (${percent(share)})`).join(", ");
+  const layers = putBack.map(({ layer, share }) => `${layer} (${percent(share)})`).join(", ");
   return [
     `${first}${asked}`,
-    ...wrap(`put back to dense, with their shares of the harm: ${told}`),
+    ...wrap(`put back to dense, with their shares of the harm: ${layers}`),
     `with ${putBack.length === 1 ? "it" : "them"}: ${measure.label} ${value(after)} (${change("after")}), after ${evaluations} evaluations`,
   ];
 }

@@ -96,6 +96,11 @@ export function addCalibrationOptions(command: Command): void {
       "draw the windows or images to calibrate on at random with this seed (default: the first ones)",
       countFrom(0),
     )
+    .option(
+      "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    )
     // their flags in recipes
     .addOption(new AliasOption("calibrateSamples", "--calibration-samples <count>").argParser(countFrom(1)))
     .addOption(new AliasOption("calibrateSeed", "--calibration-seed <number>").argParser(countFrom(0)))
@@ -110,12 +115,7 @@ export function addCalibrationOptions(command: Command): void {
       "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
       numberFrom(0),
     )
-    .addOption(new Option("--whitening <how>", "how covariances are factored").choices(WHITENINGS).default("cholesky"))
-    .option(
-      "--calibrate-context <tokens>",
-      "tokens per window (default: the model's positions, at most 2048)",
-      countFrom(1),
-    );
+    .addOption(new Option("--whitening <how>", "how covariances are factored").choices(WHITENINGS).default("cholesky"));
 }
 
 /** Adds the options for the check on the user's data. */
@@ -127,7 +127,7 @@ export function addCheckOptions(command: Command): void {
     )
     .option(
       "--max-loss-increase <amount>",
-      "largest increase of the loss on the data of --check, in per cent of perplexity or points of accuracy; beyond it, the most harmful layers are put back to dense",
+      "largest increase of the loss on the data of --check, in percent of perplexity or points of accuracy; above it, the most harmful layers are put back to dense",
       numberFrom(0),
     )
     .option("--check-config <name>", "configuration of the data set (default: its only or default configuration)")

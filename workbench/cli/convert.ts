@@ -77,18 +77,19 @@ the kernel. The structure tucker converts whole convolutions only; a 1×1
 convolution becomes lowrank.
 
 Initializations: svd minimizes the error of the matrix; activation minimizes
-the error of the layer's output for inputs from the data set of --calibrate;
-search is the block search of GBLR, for outputs with --calibrate and for the
-matrix without. asvd, fwsvd and wanda are published methods for lowrank and
-for pruned matrices, calibrated too.
+the error of the layer's output for inputs from the data set of --calibrate.
+search is the block search of GBLR; it minimizes the error of the output with
+--calibrate, and the error of the matrix without. asvd and fwsvd are published
+methods for lowrank, and wanda for pruned matrices; they need --calibrate.
 
---reorder puts hidden units, heads and other units whose order is free in an
+--reorder puts hidden units, heads and other units whose order is free into an
 order in which blocks fit better. The outputs of the dense model do not change.
 With --structure dense the reordered model is written without a conversion.
 
 --check measures the model on your data before and after. With
 --max-loss-increase, layers are put back to dense, the most harmful first,
-until the loss stays within the limit. The result says which, and the cost.
+until the loss stays within the limit. The result names these layers and the
+new cost.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -139,11 +140,10 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   };
   const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
-  else if (done.written)
-    print(
-      [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
-    );
-  else if (isPlannedLater(options)) {
+  else if (done.written) {
+    const text = printConversion(done.conversion, done.written, { plan: done.plan, palette });
+    print([text, ...(done.checkText ?? [])].join("\n"));
+  } else if (isPlannedLater(options)) {
     print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
@@ -154,7 +154,7 @@ const isPlannedLater = ({ init, allocate: allocation, calibrate }: ConvertVerbOp
 /** The result of the verb; a dry run has the plan only. */
 type Done =
   | { plan: ConversionPlan; written?: undefined }
-  | (Converted & { written: Written; outcome?: CheckOutcome; told?: string[] });
+  | (Converted & { written: Written; outcome?: CheckOutcome; checkText?: string[] });
 
 /** Runs the stages fetch, load, plan, calibrate, convert, save and card. */
 async function* convertAndSave(
@@ -182,24 +182,23 @@ async function* convertAndSave(
     const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
     const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
-    const finished = new FinishedLayers(
-      `${resolve(options.out as string)}.layers`,
-      identityOf(options, source, engine),
-    );
-    const order = { reorder: requestOf(options) };
-    const chosen = { allocation, init, seed, searchSteps, quantum };
-    const how = { ...chosen, ...order, ...calibrated, finished, signal: context.signal };
+    const layersFolder = `${resolve(options.out as string)}.layers`;
+    const finished = new FinishedLayers(layersFolder, identityOf(options, source, engine));
+    const chosen = { allocation, init, seed, searchSteps, quantum, reorder: requestOf(options) };
     let notes: readonly string[] = [];
     let converted: Converted;
     let checked: ConversionCheck | undefined;
     let outcome: CheckOutcome | undefined;
     try {
       checked = yield* openConversionCheck(options, { model, source, engine, context });
+      // A data set can change between two processes.
+      const own = finished.with((await calibration?.facts()) ?? null);
+      const convert = { plan, ...chosen, ...calibrated, finished: own, signal: context.signal };
       if (checked) {
         const limit = options.maxLossIncrease;
-        const result = yield* convertChecked(model, { ...checked, limit, convert: { plan, ...how } });
+        const result = yield* convertChecked(model, { ...checked, limit, convert });
         [converted, outcome] = [result, result.outcome];
-      } else converted = yield* convertModel(model, { plan, ...how });
+      } else converted = yield* convertModel(model, convert);
     } finally {
       notes = [...((await data?.close()) ?? []), ...((await checked?.check.close()) ?? [])];
     }
@@ -222,21 +221,19 @@ async function* convertAndSave(
     const rows = checked && outcome && { checked: checkedRows(checked, outcome) };
     await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine), ...rows });
     await checked?.record.remove();
-    return { ...converted, written, ...(checked && outcome && { outcome, told: checkLines(checked, outcome) }) };
+    return { ...converted, written, ...(checked && outcome && { outcome, checkText: checkLines(checked, outcome) }) };
   } finally {
     model.dispose();
   }
 }
 
-/** What finished layers depend on, beside their weights and the settings of the convert stage. */
-function identityOf(
-  { calibrate, calibrateConfig, calibrateSplit, calibrateColumn, ...options }: ConvertVerbOptions,
-  { name, revision }: Source,
-  engine: Engine,
-): unknown {
-  const { calibrateEncoding, calibrateSamples, calibrateSeed, calibrateContext, dtype } = options;
-  const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
-  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateSeed, calibrateContext];
+/** What finished layers depend on, beside their weights, the calibration data and the settings of the convert stage. */
+function identityOf(options: ConvertVerbOptions, { name, revision }: Source, engine: Engine): unknown {
+  return {
+    model: [name, revision, options.dtype],
+    engine: [engine.name, engine.device, engine.precision],
+    versions: versionsOf(engine),
+  };
 }
 
 interface Before {

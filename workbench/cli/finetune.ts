@@ -9,7 +9,7 @@ import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-s
 import { CONTEXT, type LanguageSettings, languageSettings } from "../pipeline/domains/language.ts";
 import { SCRATCH_SETTINGS } from "../pipeline/domains/scratch-model.ts";
 import { fetchKind } from "../pipeline/fetch.ts";
-import { experimentShape } from "../pipeline/settings.ts";
+import { experimentShape, isCompressionSetting } from "../pipeline/settings.ts";
 import { addSettings, type ExperimentFlags, type Kind, NOT_OF, type Recipe, runExperiment } from "./experiment.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { defaultsOf, flagOf, optionsOf } from "./shared/settings.ts";
@@ -45,13 +45,8 @@ async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
   await runExperiment({ ...TEXT, kind, defaults: { ...DEFAULTS[kind], ...own } } as Recipe, { ...flags, model });
 }
 
-/** Settings without a flag: those of the conversion and of models from scratch, and the model, which is an argument. */
-const WITHOUT = new Set<string>([
-  ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
-  ...["init", "searchSteps", "calibrationSamples", "calibrationSeed", "calibrationContext", "quantum", "maskSigma"],
-  ...["startCost", "fineTune", "keepModels"],
-  ...SCRATCH_SETTINGS,
-]);
+/** Settings without a flag beside those of the conversion. The model is an argument. */
+const WITHOUT = new Set<string>(["model", "startCost", "fineTune", "keepModels", ...SCRATCH_SETTINGS]);
 
 const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
 
@@ -71,8 +66,11 @@ export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<Im
   },
 };
 
-const namesOf = (kind: Kind): string[] =>
-  Object.keys(SCHEMAS[kind].shape).filter((name) => !WITHOUT.has(name) && !NOT_OF[kind].has(name));
+function namesOf(kind: Kind): string[] {
+  const settings = Object.entries(SCHEMAS[kind].shape as Record<string, z.ZodType>);
+  const own = settings.filter(([name, setting]) => !isCompressionSetting(setting) && !WITHOUT.has(name));
+  return own.map(([name]) => name).filter((name) => !NOT_OF[kind].has(name));
+}
 
 const OF = { language: namesOf("language"), images: namesOf("images") };
 const SHARED = OF.language.filter((name) => OF.images.includes(name));

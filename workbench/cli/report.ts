@@ -20,8 +20,10 @@ const DESCRIPTION = `
 Writes report.html into the folder of a run: one self-contained HTML file with
 the curves, tables and block layouts of the run so far. A report can be written
 while the run is in progress, and after it was killed. The report lists what is
-missing. The folder of a model that gblr convert has written has a report too:
-where its blocks are and what they are worth.
+missing.
+
+For the folder of a model that gblr convert wrote, the report shows where the
+blocks are and how much each part of a matrix reduces the error.
 `.trim();
 
 export function addReport(program: Command): void {

@@ -36,10 +36,10 @@ Runs a recipe once for each combination of values, each run in its own process
 and folder. To resume a sweep, give the same command again: finished runs are
 not repeated. Flags after -- are passed to every run.
 
-With --seeds or --calibration-seeds the table and the plot show the mean over
-the runs and its standard deviation; results.json has every run. Each seed of
-the calibration draws other training data to calibrate on. With both, all pairs
-are run.
+With --seeds or --calibration-seeds the table and the plot show the mean and the
+standard deviation over the runs; results.json has every run. Each calibration
+seed draws different training data to calibrate on. If both are given, each pair
+of seeds is run.
 `.trim();
 
 export function addSweep(program: Command): void {
@@ -62,8 +62,14 @@ export function addSweep(program: Command): void {
       "setting and its values, e.g. budget=0.125,0.2; can be given several times",
       collected,
     )
-    .option("--seeds <list>", "random seeds to repeat every run with, e.g. 0,1,2; the same as --vary seed=0,1,2")
-    .option("--calibration-seeds <list>", "seeds of the draw of calibration data to repeat every run with, e.g. 0,1,2")
+    .option(
+      "--seeds <list>",
+      "random seeds with which every run is repeated, e.g. 0,1,2; the same as --vary seed=0,1,2",
+    )
+    .option(
+      "--calibration-seeds <list>",
+      "seeds for drawing the calibration data, with which every run is repeated, e.g. 0,1,2",
+    )
     .option("--out <folder>", "folder for the runs, the table and the plot (default: runs/sweep-<recipe>)")
     .option("--json", JSON_DOCUMENT)
     .action(runSweep);

@@ -53,6 +53,12 @@ export function withPresentNames(
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [present.get(name) ?? name, value]));
 }
 
+const COMPRESSION = "Compression";
+
+/** Whether a setting is one of the compression, and not of the training. */
+export const isCompressionSetting = (setting: z.ZodType): boolean =>
+  (setting.meta() as Partial<SettingMeta> | undefined)?.group === COMPRESSION;
+
 /** Lists settings under one heading of `--help`. */
 export function grouped<Shape extends Record<string, z.ZodType>>(group: string, shape: Shape): Shape {
   const entries = Object.entries(shape).map(([name, schema]) => [name, schema.meta({ ...schema.meta(), group })]);
@@ -72,7 +78,7 @@ export const experimentShape = (items: string) => ({
     validationSplit: text("split to evaluate on during training").default("validation"),
     testSplit: text("split to compute the reported results on").default("test"),
   }),
-  ...grouped("Compression", {
+  ...grouped(COMPRESSION, {
     structure: z
       .enum(structures().map(({ name }) => name))
       .default(gblr.name)
@@ -112,7 +118,7 @@ export const experimentShape = (items: string) => ({
     ).optional(),
     whitening: z.enum(WHITENINGS).default("cholesky").meta({ description: "how covariances are factored" }),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
-    calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
+    calibrationSamples: count(`training ${items} to calibrate on`, items)
       .default(128)
       // its flag in `gblr convert`
       .meta({ aliases: ["calibrateSamples"] }),

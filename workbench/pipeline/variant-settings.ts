@@ -2,7 +2,7 @@
 // and in folder names.
 
 import type { Init } from "../compress/index.ts";
-import { type ExperimentSettings, experimentShape, type SettingMeta } from "./settings.ts";
+import { type ExperimentSettings, experimentShape, isCompressionSetting } from "./settings.ts";
 import { SettingsError } from "./stage.ts";
 
 /** Settings of a variant that differ from those of the experiment. */
@@ -33,8 +33,7 @@ export function isSeed(name: string): boolean {
 
 /** Whether a setting is one of the compression, and not of the training. */
 export function isOfCompression(name: string): boolean {
-  const { group } = (SHAPE[name as SettingName].meta() ?? {}) as Partial<SettingMeta>;
-  return group === "Compression";
+  return isCompressionSetting(SHAPE[name as SettingName]);
 }
 
 /** A variant, for messages and checks. */

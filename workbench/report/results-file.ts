@@ -1,6 +1,6 @@
-// Writes results.json where there is no run folder, and reads it from a file or from a folder. A file that is not whole,
-// or of a version that this program does not know, is an error of one line. A run folder of an earlier version has no
-// results.json; its results are derived from its other files.
+// Writes results.json where there is no run folder, and reads it from a file or from a folder. An incomplete file, or one
+// of a newer version, is an error of one line. A run folder of an earlier version has no results.json; its results are
+// derived from its other files.
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -41,7 +41,7 @@ export async function writeResultsFile(file: string, results: Results): Promise<
 /**
  * Reads results.json.
  * @param path the file, or a folder with it: of a run, of a sweep, or of a converted model
- * @throws RunError if there is none, it is not whole, or a newer version of the program wrote it
+ * @throws RunError if there is none, it is incomplete, or a newer version of the program wrote it
  */
 export async function readResults(path: string): Promise<ReadResults> {
   const status = await stat(path).catch(() => undefined);
@@ -80,7 +80,7 @@ function parsed(text: string): { value?: Results; problem?: string } {
   if (!isJsonObject(json)) return { problem: "it is not an object with rows; an earlier version wrote it" };
   const result = resultsSchema.safeParse(json);
   if (result.success) return { value: result.data };
-  // Of a newer version, other fields may be different too: the version is what matters.
+  // In a newer version other fields may differ too; the message is about the version.
   const { issues } = result.error;
   const issue = issues.find(({ path }) => path[0] === "format") ?? issues[0];
   const place = issue?.path.length ? `${issue.path.join(".")}: ` : "";

@@ -4,6 +4,7 @@
 // docs/results.md describes it.
 
 import { z } from "zod";
+import { isDense } from "../../hub/model-folder/index.ts";
 import { formatVersion } from "../../hub/text/json.ts";
 import { type ComparisonRow, comparisonRowSchema } from "../evaluate/comparison-row.ts";
 import { type RunRecord, runRecordSchema } from "./run-record.ts";
@@ -80,6 +81,10 @@ const SHARED = Object.keys(shared.shape) as SharedName[];
 export type ResultRecord = Omit<ResultRow, SharedName | "settings"> &
   Pick<Results, SharedName | "task" | "split" | "settings">;
 
+/** Whether a row is of the model to start from, which was neither converted nor trained. */
+export const isBase = ({ structure, method, stage }: ComparisonRow): boolean =>
+  isDense(structure) && method === undefined && stage === "before";
+
 /** The rows of results.json, each with the facts of the file. */
 export function recordsOf({ rows, task, split, settings, ...facts }: Results): ResultRecord[] {
   const common = Object.fromEntries(SHARED.map((name) => [name, facts[name]])) as Pick<Results, SharedName>;
@@ -118,8 +123,8 @@ export function mergedResults(all: readonly Results[], names: MergedNames): Resu
   const seen = new Set<string>();
   const distinct = rows.filter((row) => {
     if (row.method !== undefined || row.stage !== "before") return true;
-    const { settings: _, speed: _1, peakMemory: _2, stageSeconds: _3, ...told } = row;
-    const key = JSON.stringify(told);
+    const { settings: _, speed: _1, peakMemory: _2, stageSeconds: _3, ...measured } = row;
+    const key = JSON.stringify(measured);
     if (seen.has(key)) return false;
     seen.add(key);
     return true;

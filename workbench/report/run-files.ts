@@ -1,7 +1,7 @@
 // Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer
 // appends lines. A folder can be read at any time, also during a run or after it was killed: a missing file is skipped,
 // and a damaged file is reported as a problem instead of an error. results.json is derived from run.json and
-// comparison.json and written whenever one of them changes; it is for others and not read here.
+// comparison.json and written whenever one of them changes; results-file.ts reads it.
 
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -55,7 +55,7 @@ export interface Run {
 
 /** Fields that `startRun` sets. */
 type Automatic = "format" | "status" | "error" | "started" | "updated" | "machine";
-/** What the caller of `startRun` tells about a run. */
+/** Facts about a run that the caller of `startRun` gives. */
 export type RunFacts = Omit<RunRecord, Automatic>;
 
 interface Clock {

@@ -1,7 +1,7 @@
 // Compared results as text: for a terminal, in Markdown, and as a JSON document.
 
 import type { Compared } from "../../report/compare/compare.ts";
-import { markdownTable } from "../../report/compare/table.ts";
+import { type CompareTable, markdownTable } from "../../report/compare/table.ts";
 import { type Cell, type Palette, table } from "./terminal.ts";
 
 /** The document of --json. @param files paths of the plot */
@@ -17,16 +17,26 @@ export function comparedDocument(
   return { metrics, rows, differing, repeatedOver, notes, files };
 }
 
-/** The table in Markdown, with what stands below it. */
+/** The table in Markdown, with the lines below it. */
 export const comparedMarkdown = (compared: Compared): string =>
   [markdownTable(compared.table), "", ...below(compared, "- ")].join("\n").trimEnd();
 
-/** The table for a terminal, with what stands below it and the paths of files. */
+/** The table for a terminal, with the lines below it and the paths of files. */
 export function comparedText(
   compared: Compared,
   { files, palette }: { files: readonly string[]; palette: Palette },
 ): string {
-  const { headings, rows, texts } = compared.table;
+  const lines = [
+    ...tableLines(compared.table, palette),
+    "",
+    ...below(compared, "  "),
+    ...files.map((file) => `  ${file}`),
+  ];
+  return lines.join("\n").trimEnd();
+}
+
+/** A table for a terminal. A heading takes up to two lines. */
+export function tableLines({ headings, rows, texts }: CompareTable, palette: Palette): string[] {
   const align = (i: number) => (i < texts ? "left" : "right");
   const head = [0, 1].map((line) =>
     headings.map((heading, i): Cell => {
@@ -37,11 +47,10 @@ export function comparedText(
   );
   const body = rows.map((row) => row.map((text, i): Cell => ({ text, align: align(i) })));
   const used = head.filter((line) => line.some(({ text }) => text !== ""));
-  const lines = [...table([...used, ...body]), "", ...below(compared, "  "), ...files.map((file) => `  ${file}`)];
-  return lines.join("\n").trimEnd();
+  return table([...used, ...body]);
 }
 
-/** The lines below the table: what differs, over what is averaged, and notes. */
+/** The lines below the table: the seeds and calibration data of repetitions, the settings that differ, and notes. */
 function below({ differing, repeatedOver, notes }: Compared, mark: string): string[] {
   const list = (found: Readonly<Record<string, readonly string[]>>) =>
     Object.entries(found).map(([name, values]) => `${name} ${values.join(", ")}`);

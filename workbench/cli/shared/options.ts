@@ -89,14 +89,14 @@ export function share(text: string): number {
   throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
 }
 
-/** The different numbers above 0 of a list. @param flag e.g. `quanta` @throws UsageError for a list that is none */
+/** Parses a list of numbers above 0, without repetitions. @param flag e.g. `quanta` @throws UsageError for anything else */
 export function numbersIn(flag: string, list: string): number[] {
   const values = list.split(",").map((value) => (value.trim() === "" ? Number.NaN : Number(value)));
   if (values.every((value) => value > 0 && Number.isFinite(value))) return [...new Set(values)];
   throw new UsageError(`--${flag} ${list}: give numbers above 0, e.g. --${flag} 8,16`);
 }
 
-/** The settings over which --seeds and --calibration-seeds repeat runs. @throws UsageError for a list that is none */
+/** The settings that --seeds and --calibration-seeds vary. @throws UsageError for lists that are not of whole numbers */
 export function repetitionsOf(flags: { seeds?: string; calibrationSeeds?: string }): Varied[] {
   const lists = { seed: flags.seeds, "calibration-seed": flags.calibrationSeeds };
   return Object.entries(lists).flatMap(([setting, list]) => (list === undefined ? [] : [seedsIn(setting, list)]));

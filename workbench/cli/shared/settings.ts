@@ -29,7 +29,7 @@ export function optionsOf<Shape extends z.ZodRawShape>(
 ): Option[] {
   return Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
     const given = name in defaults ? defaults[name] : property.default;
-    const text = isTold(given) ? withDefault(property.description ?? "", given) : (property.description ?? "");
+    const text = isShown(given) ? withDefault(property.description ?? "", given) : (property.description ?? "");
     const option = optionOf(name, property, { text, isOn: given === true });
     const aliases = property.aliases?.map(
       (alias) => new AliasOption(name, option.flags.replace(flagOf(name), flagOf(alias))),
@@ -118,8 +118,8 @@ const valueName = ({ type }: Property): string =>
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
 
-/** Whether help shows a default. Those of switches, which the names of their flags tell, and empty ones are not shown. */
-const isTold = (value: unknown): boolean =>
+/** Whether help shows a default. That of a switch follows from its flag; empty lists are not shown either. */
+const isShown = (value: unknown): boolean =>
   value !== undefined && typeof value !== "boolean" && !(Array.isArray(value) && value.length === 0);
 
 /**

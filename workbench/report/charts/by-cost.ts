@@ -3,7 +3,7 @@
 
 import { metricNamed, valueText } from "../../../hub/card/comparison.ts";
 import { percent, threeDigits } from "../../../hub/text/numbers.ts";
-import { type Chart, numberAxis, spansDecades, VIEW } from "./chart.ts";
+import { type Chart, LEGEND_ROW, numberAxis, spansDecades, VIEW } from "./chart.ts";
 
 /** A measured model. */
 export interface CostPoint {
@@ -25,25 +25,27 @@ export interface MetricByCost {
   points: readonly CostPoint[];
 }
 
-/** Height of a line of the legend, px. */
-const LEGEND_LINE = 18;
 /** Maximum number of characters of a legend entry that shares its line with another one. */
 const HALF_LINE = 30;
 
 /** Draws a metric by cost. @returns undefined if no point has a cost */
 export function metricByCostChart({ title, metric, x: abscissa, points }: MetricByCost): Chart | undefined {
+  const { label, isShare } = metricNamed(metric);
+  const heights = points.map(({ y }) => y);
+  const isLogarithmic = !isShare && spansDecades(heights);
+  // A logarithmic axis has no place for the lower end of a bar that reaches 0.
+  const bottom = isLogarithmic ? heights.reduce((a, b) => Math.min(a, b)) : Number.NEGATIVE_INFINITY;
   const curves = points
     .filter((point): point is CostPoint & { x: number } => point.x !== undefined)
     .map(({ spread, ...point }) => ({
       ...point,
-      ...(spread !== undefined && { low: point.y - spread, high: point.y + spread }),
+      ...(spread !== undefined && { low: Math.max(point.y - spread, bottom), high: point.y + spread }),
     }));
   if (curves.length === 0) return undefined;
   const lines = points.filter(({ x }) => x === undefined).map(({ y, series }) => ({ y, series }));
   const bars = curves.filter(({ low }) => low !== undefined);
-  const { label, isShare } = metricNamed(metric);
   const format = isShare ? { format: ".1%" } : {};
-  const scale = { ...format, isLogarithmic: !isShare && spansDecades(points.map((point) => point.y)) };
+  const scale = { ...format, isLogarithmic };
   const y = numberAxis(label, scale);
   const x = {
     field: "x",
@@ -56,14 +58,14 @@ export function metricByCostChart({ title, metric, x: abscissa, points }: Metric
   const names = [...new Set([...lines, ...curves].map(({ series }) => series))];
   const columns = names.every((name) => name.length <= HALF_LINE) ? 2 : 1;
   const at = (value: number) => (abscissa.isShare ? percent(value) : threeDigits(value));
-  const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${at(point.x)}`);
+  const values = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${at(point.x)}`);
   return {
     title,
-    description: `${label} by ${abscissa.title}: ${told.join(", ")}.`,
+    description: `${label} by ${abscissa.title}: ${values.join(", ")}.`,
     spec: {
       ...VIEW,
       width: 560,
-      height: 320 + LEGEND_LINE * (Math.ceil(names.length / columns) - 1),
+      height: 320 + LEGEND_ROW * (Math.ceil(names.length / columns) - 1),
       layer: [
         { data: { values: lines }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
         ...(bars.length > 0 ? [{ data: { values: bars }, mark: "rule" as const, encoding: bar }] : []),

@@ -157,7 +157,8 @@ export function spansDecades(values: readonly number[]): boolean {
   return least > 0 && most / least > 4;
 }
 
-const LEGEND_ROW = 18;
+/** Height of a row of the legend, px. */
+export const LEGEND_ROW = 18;
 /** Maximum number of characters of a legend entry that shares its row with another one. */
 const HALF_ROW = 24;
 

@@ -1,14 +1,14 @@
-// Errors of layers relative to those of another conversion, by kind of layer: a point for each layer, a line for the mean
+// Errors of layers relative to those of a reference conversion, by kind of layer: a point for each layer, a line for the mean
 // of each kind, and a dashed line where both are equal. For `gblr compare --layers`.
 
 import { threeDigits } from "../../../hub/text/numbers.ts";
-import { type Chart, numberAxis, spansDecades, VIEW } from "./chart.ts";
+import { type Chart, LEGEND_ROW, numberAxis, spansDecades, VIEW } from "./chart.ts";
 
-/** A layer in two conversions. */
+/** A layer that two conversions have. */
 export interface LayerRatio {
   /** kind of the layer, e.g. `q_proj` */
   kind: string;
-  /** error of the one divided by that of the other */
+  /** its error divided by that in the reference */
   ratio: number;
   /** entry of the legend */
   series: string;
@@ -16,8 +16,6 @@ export interface LayerRatio {
 
 /** Width of the band of a kind, px. */
 const BAND = 64;
-/** Height of a line of the legend, px. */
-const LEGEND_LINE = 18;
 
 /**
  * Draws the ratios of layers.
@@ -39,14 +37,14 @@ export function layerErrorChart(title: string, ratios: readonly LayerRatio[]): C
   const y = numberAxis("output error, relative", { isLogarithmic });
   const x = { field: "kind", type: "nominal", title: null, sort: kinds, axis: { labelAngle: 0 } } as const;
   const offset = series.length > 1 ? { xOffset: { field: "series", type: "nominal" as const, sort: series } } : {};
-  const told = means.map((mean) => `${mean.series}, ${mean.kind}: ${threeDigits(mean.y)}`);
+  const shown = means.map((mean) => `${mean.series}, ${mean.kind}: ${threeDigits(mean.y)}`);
   return {
     title,
-    description: `Output errors of layers relative to those of the reference, means: ${told.join("; ")}.`,
+    description: `Output errors of layers relative to those of the reference, means: ${shown.join("; ")}.`,
     spec: {
       ...VIEW,
       width: Math.max(VIEW.width, BAND * kinds.length + 60),
-      height: 300 + LEGEND_LINE * (series.length - 1),
+      height: 300 + LEGEND_ROW * (series.length - 1),
       layer: [
         { data: { values: [{ y: 1 }] }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
         {

@@ -2,10 +2,9 @@
 // table, the plot and the list of settings that differ. `gblr compare` prints them.
 
 import { metricNamed } from "../../../hub/card/comparison.ts";
-import { isDense } from "../../../hub/model-folder/index.ts";
 import { metricByCostChart } from "../charts/by-cost.ts";
 import type { Chart } from "../charts/chart.ts";
-import { type ResultRecord, recordsOf } from "../results.ts";
+import { isBase, type ResultRecord, recordsOf } from "../results.ts";
 import { readResults } from "../results-file.ts";
 import { RunError } from "../run-record.ts";
 import { differences, expectComparable, type Named } from "./comparable.ts";
@@ -53,6 +52,11 @@ export async function compareResults(paths: readonly string[], options: CompareO
   const all = read
     .flatMap(({ path, results }) => recordsOf(results).map((record): Named => ({ from: path, record })))
     .filter(({ record }) => stage === undefined || record.stage === stage || isBase(record));
+  if (all.length === 0) {
+    throw new RunError(`there is no row${stage === undefined ? "" : ` ${stage} fine-tuning; leave out --stage`}`, {
+      file: paths.join(", "),
+    });
+  }
   if (!force) expectComparable(all);
   const metrics = [...(options.metrics ?? [usualMetric(all)])];
   const [metric] = metrics as [string];
@@ -108,8 +112,8 @@ function chartOf(groups: readonly Repeated[], { metric, x }: { metric: string; x
     const y = group.values[metric];
     if (y === undefined) return [];
     const { name, stage } = group.first;
-    const told = [name.replace(OWN_BUDGET, ""), labels[i]].filter(Boolean).join(", ");
-    const series = isBase(group.first) || !hasStages ? told : `${told}, ${stage} fine-tuning`;
+    const label = [withoutBudget(name), labels[i]].filter(Boolean).join(", ");
+    const series = isBase(group.first) || !hasStages ? label : `${label}, ${stage} fine-tuning`;
     return [
       {
         x: isBase(group.first) ? undefined : meanOf(group, ABSCISSAS[x].of),
@@ -125,9 +129,5 @@ function chartOf(groups: readonly Repeated[], { metric, x }: { metric: string; x
   return metricByCostChart({ title: `${label} by cost`, metric, x: ABSCISSAS[x], points: drawn });
 }
 
-/** Whether a model is the one to start from, which was neither converted nor trained. */
-const isBase = ({ structure, method, stage }: ResultRecord): boolean =>
-  isDense(structure) && method === undefined && stage === "before";
-
-/** The budget in the title of a variant, which the x axis shows. */
-const OWN_BUDGET = /, budget [\d.]+ %/;
+/** The title of a variant without its budget, for charts and tables that show the budget elsewhere. */
+export const withoutBudget = (title: string): string => title.replace(/, budget [\d.]+ %/, "");

@@ -70,29 +70,33 @@ function errorsIn({ folder, conversion }: Run): [string, number][] {
 }
 
 /** Settings that determine the inputs of a layer. */
-const INPUTS = ["model", "dataset", "config", "trainSplit", "calibrationSamples", "calibrationContext"];
-const ALL_INPUTS = [...INPUTS, "calibrationSeed"];
+const INPUTS = [
+  ...["model", "dataset", "config", "trainSplit"],
+  ...["calibrationSamples", "calibrationContext", "calibrationSeed"],
+];
+
+function settingsOf({ folder, record }: Run): Readonly<Record<string, unknown>> {
+  if (record) return record.settings;
+  throw new RunError("is missing, which says how layers were calibrated; give the run folder of a variant", {
+    file: `${folder}/${RUN_FILES.record}`,
+  });
+}
 
 function expectSameInputs(one: Run, other: Run): void {
-  const settingsOf = ({ record }: Run) => (record?.settings ?? {}) as Readonly<Record<string, unknown>>;
   const [first, second] = [settingsOf(one), settingsOf(other)];
-  const differs = ALL_INPUTS.find((name) => JSON.stringify(first[name]) !== JSON.stringify(second[name]));
+  const differs = INPUTS.find((name) => JSON.stringify(first[name]) !== JSON.stringify(second[name]));
   if (differs !== undefined) {
     throw new RunError(`has another ${differs} than ${one.folder}; give conversions with the same calibration`, {
       file: other.folder,
     });
   }
   for (const { folder } of [one, other].filter((run) => settingsOf(run).sequential === true)) {
-    throw new RunError(
-      "was calibrated sequentially, so that its layers have inputs of their own; give one that was not",
-      {
-        file: folder,
-      },
-    );
+    const problem = "was calibrated sequentially, so that its layers have inputs of their own; give one that was not";
+    throw new RunError(problem, { file: folder });
   }
 }
 
-/** The kind of each layer: the shortest ending of its name without numbers that no other kind has. */
+/** The kind of each layer: the shortest ending of its name, without numbers, that no other kind has. */
 function kindsOf(layers: readonly string[]): string[] {
   const all = layers.map((layer) => layer.split(".").filter((part) => !/^\d+$/.test(part)));
   const distinct = [...new Set(all.map((parts) => parts.join(".")))];

@@ -1,5 +1,5 @@
-// The metrics by which results are compared: those that were measured, and for conversions that nobody has measured the
-// mean errors of their layers. Also the quantities for the x axis.
+// The metrics by which results are compared: those that were measured, and the mean errors of the layers of conversions.
+// Also the quantities for the x axis.
 
 import { metricsOf } from "../../../hub/card/comparison.ts";
 import type { ResultRecord } from "../results.ts";
@@ -27,7 +27,7 @@ export function valuesOf(record: ResultRecord): Record<string, number> {
 /** A quantity for the x axis. */
 export interface Abscissa {
   title: string;
-  /** whether it is a share, shown in per cent */
+  /** whether it is a share, shown in percent */
   isShare: boolean;
   of(record: ResultRecord): number | undefined;
 }

@@ -8,7 +8,7 @@ import { choicesOf } from "./settings.ts";
 
 /** Rows that differ only in seeds and calibration data. */
 export interface Repeated {
-  /** the first of the rows; its numbers are its own, except those below */
+  /** the first of the rows, with its own numbers; means are in `values` */
   first: ResultRecord;
   /** files of the rows */
   from: string[];
@@ -46,13 +46,13 @@ export function meanOf({ rows }: Repeated, of: (record: ResultRecord) => number 
   return values.every((value) => value !== undefined) ? mean(values) : undefined;
 }
 
-/** Rows without those that tell the same again: of the same file, or of the same model before it was trained. */
+/** Rows without repetitions of the same measurement: of the same file, or of the same model before it was trained. */
 function distinct(all: readonly Named[]): Named[] {
   const seen = new Set<string>();
   return all.filter(({ record }) => {
-    const { speed: _, stageSeconds: _1, seconds: _2, peakMemory: _3, machine: _4, settings, ...told } = record;
+    const { speed: _, stageSeconds: _1, seconds: _2, peakMemory: _3, machine: _4, settings, ...own } = record;
     // Settings of the training do not matter before it.
-    const key = JSON.stringify(record.stage === "before" ? told : { ...told, settings });
+    const key = JSON.stringify(record.stage === "before" ? own : { ...own, settings });
     if (seen.has(key)) return false;
     seen.add(key);
     return true;

@@ -1,5 +1,5 @@
 // The choices that made a row: its method, budget, settings, versions and engine, without seeds, calibration data and
-// whatever the row does not depend on. Rows with the same choices are repetitions; the choices that differ are told.
+// whatever the row does not depend on. Rows with the same choices are repetitions; choices that differ are listed.
 
 import type { ResultRecord } from "../results.ts";
 
@@ -35,8 +35,8 @@ export function choicesOf(record: ResultRecord): Choices {
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
-/** Choices that the rows of a table have beside their names: the title of a method says the others. */
-const SAID = ["name", "stage", "structure", "init", "allocation", "budget", "flops", "widths"];
+/** Choices that a table shows in its columns or in the title of the row. */
+const SHOWN = ["name", "stage", "structure", "init", "allocation", "budget", "flops", "widths"];
 
 /**
  * Settings, versions and engines that differ between rows, with their values. A row without a setting, such as one of
@@ -44,7 +44,7 @@ const SAID = ["name", "stage", "structure", "init", "allocation", "budget", "flo
  */
 export function differing(all: readonly ResultRecord[]): Record<string, readonly string[]> {
   const each = all.map(choicesOf);
-  const names = [...new Set(each.flatMap(Object.keys))].filter((name) => !SAID.includes(name));
+  const names = [...new Set(each.flatMap(Object.keys))].filter((name) => !SHOWN.includes(name));
   const ofMethods = new Set(all.flatMap(({ method }) => Object.keys(method ?? {})));
   const textAt = (name: string, i: number): string | undefined =>
     each[i]?.[name] ?? (ofMethods.has(name) && all[i]?.method ? "unset" : undefined);
@@ -86,9 +86,9 @@ export function labelsOf(all: readonly ResultRecord[]): string[] {
   return each.map((own, i) => {
     const alike = each.filter((other, j) => j !== i && other.name === own.name && other.stage === own.stage);
     const names = Object.keys(own).filter(
-      (name) => !SAID.includes(name) && alike.some((other) => other[name] !== own[name]),
+      (name) => !SHOWN.includes(name) && alike.some((other) => other[name] !== own[name]),
     );
-    const told = names.slice(0, MOST_LABELS).map((name) => `${name} ${own[name] ?? "unset"}`);
-    return [...told, ...(names.length > MOST_LABELS ? ["…"] : [])].join(", ");
+    const shown = names.slice(0, MOST_LABELS).map((name) => `${name} ${own[name] ?? "unset"}`);
+    return [...shown, ...(names.length > MOST_LABELS ? ["…"] : [])].join(", ");
   });
 }

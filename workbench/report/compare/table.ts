@@ -2,14 +2,13 @@
 // has. The terminal and Markdown add their own markup.
 
 import { metricNamed, valueText } from "../../../hub/card/comparison.ts";
-import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatBytes, formatDuration, percent, threeDigits } from "../../../hub/text/numbers.ts";
-import type { ResultRecord } from "../results.ts";
+import { isBase, type ResultRecord } from "../results.ts";
 import { ABSCISSAS } from "./metrics.ts";
 import { meanOf, type Repeated } from "./repeats.ts";
 import { labelsOf } from "./settings.ts";
 
-/** The table: headings and rows of equally many cells. Of the first `texts` columns, the text is on the left. */
+/** The table: headings and rows of equally many cells. The first `texts` columns are left-aligned. */
 export interface CompareTable {
   texts: number;
   headings: string[];
@@ -18,26 +17,28 @@ export interface CompareTable {
 
 interface Column {
   heading: string;
+  /** whether cells are words, which are on the left. Default false */
+  isText?: boolean;
   cell(group: Repeated, index: number): string;
 }
 
 /** Builds the table of the metrics and of cost, size and speed. */
 export function compareTable(groups: readonly Repeated[], metrics: readonly string[]): CompareTable {
   const labels = labelsOf(groups.map(({ first }) => first));
-  const columns = [
-    { heading: "model", cell: ({ first }, i) => [first.name, labels[i]].filter(Boolean).join(", ") },
+  const columns: Column[] = [
+    { heading: "model", isText: true, cell: ({ first }, i) => [first.name, labels[i]].filter(Boolean).join(", ") },
     {
       heading: "fine-tuning",
-      cell: ({ first }) => (isDense(first.structure) && !first.method && first.stage === "before" ? "" : first.stage),
+      isText: true,
+      cell: ({ first }) => (isBase(first) ? "" : first.stage),
     },
     { heading: "runs", cell: ({ rows }) => (groups.some((group) => group.rows.length > 1) ? String(rows.length) : "") },
     ...metrics.map((name): Column => ({ heading: metricNamed(name).label, cell: (group) => metricText(name, group) })),
     ...SIZES,
-  ] satisfies Column[];
+  ];
   const used = columns.filter(({ cell }) => groups.some((group, i) => cell(group, i) !== ""));
-  const [texts] = [used.filter(({ heading }) => heading === "model" || heading === "fine-tuning").length];
   return {
-    texts,
+    texts: used.filter(({ isText }) => isText).length,
     headings: used.map(({ heading }) => heading),
     rows: groups.map((group, i) => used.map(({ cell }) => cell(group, i))),
   };

@@ -35,13 +35,13 @@ export function worthTable(rows: readonly WorthRow[]): Html {
     list("without the tile, %", (tile, row) => (100 * errorWithout(tile, row)).toFixed(1)),
   ];
   return html`${table(rows, { caption: "What blocks are worth", columns, kind: "dense" })}
-<p class="soft">A tile is a part of the matrix with a low rank of its own; as many blocks as its rank add up to it. The
+<p class="soft">A tile is a part of the matrix with a low rank of its own; it is the sum of as many blocks as its rank. The
 numbers are in the order of the tiles: the whole matrix first, then groups of columns from left to right, or of rows from
-top to bottom. The output error is ‖(W − Ŵ) Σ^½‖ / ‖W Σ^½‖ right after conversion, and what it would be without the
-tile.</p>`;
+top to bottom. The output error is ‖(W − Ŵ) Σ^½‖ / ‖W Σ^½‖ right after conversion; the last column has the error without
+each tile.</p>`;
 }
 
-/** The output error without a tile. Rounding may make a tile of no worth look harmful. */
+/** The output error without a tile. By rounding errors, the worth of a useless tile can be slightly negative. */
 const errorWithout = ({ worth }: Tile, { outputError }: WorthRow): number =>
   Math.sqrt(Math.max(0, outputError ** 2 + worth));
 

@@ -1,10 +1,11 @@
-// What `gblr compare --layers` prints: the output errors of layers in several folders, relative to those in the first.
+// `gblr compare --layers`: prints the output errors of layers in several folders, relative to those in the first one.
 
-import { compareLayers, layerChart, layerTable } from "../../report/compare/layers.ts";
-import { type CompareTable, markdownTable } from "../../report/compare/table.ts";
-import { chartToFiles } from "../../report/index.ts";
-import { UsageError } from "./program.ts";
-import { type Palette, table } from "./terminal.ts";
+import { compareLayers, layerChart, layerTable } from "../report/compare/layers.ts";
+import { markdownTable } from "../report/compare/table.ts";
+import { chartToFiles } from "../report/index.ts";
+import { tableLines } from "./shared/compared.ts";
+import { UsageError } from "./shared/program.ts";
+import type { Palette } from "./shared/terminal.ts";
 
 /** How the result is printed. */
 export interface LayersOutput {
@@ -31,12 +32,6 @@ export async function layersText(
   if (json) return JSON.stringify({ compared, files }, null, 2);
   const found = layerTable(compared);
   if (markdown) return markdownTable(found);
-  const lines = [`  output errors relative to those of ${compared[0]?.reference}`, "", ...linesOf(found, palette)];
+  const lines = [`  output errors relative to those of ${compared[0]?.reference}`, "", ...tableLines(found, palette)];
   return [...lines, ...(files.length > 0 ? [""] : []), ...files.map((file) => `  ${file}`)].join("\n");
-}
-
-function linesOf({ headings, rows, texts }: CompareTable, palette: Palette): string[] {
-  const align = (i: number) => (i < texts ? ("left" as const) : ("right" as const));
-  const head = headings.map((text, i) => ({ text: text.replace("\n", " "), paint: palette.dim, align: align(i) }));
-  return table([head, ...rows.map((row) => row.map((text, i) => ({ text, align: align(i) })))]);
 }

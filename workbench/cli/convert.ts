@@ -182,10 +182,9 @@ async function* convertAndSave(
     const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
     const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
-    const finished = new FinishedLayers(
-      `${resolve(options.out as string)}.layers`,
-      identityOf(options, source, engine),
-    );
+    // Besides the settings of the convert stage and the hash of its data, finished layers depend on these.
+    const origin = [source.name, source.revision, engine.name, options.dtype];
+    const finished = new FinishedLayers(`${resolve(options.out as string)}.layers`, origin);
     const order = { reorder: requestOf(options) };
     const chosen = { allocation, init, seed, searchSteps, quantum };
     const how = { ...chosen, ...order, ...calibrated, finished, signal: context.signal };
@@ -226,17 +225,6 @@ async function* convertAndSave(
   } finally {
     model.dispose();
   }
-}
-
-/** What finished layers depend on, beside their weights and the settings of the convert stage. */
-function identityOf(
-  { calibrate, calibrateConfig, calibrateSplit, calibrateColumn, ...options }: ConvertVerbOptions,
-  { name, revision }: Source,
-  engine: Engine,
-): unknown {
-  const { calibrateEncoding, calibrateSamples, calibrateSeed, calibrateContext, dtype } = options;
-  const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
-  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateSeed, calibrateContext];
 }
 
 interface Before {

@@ -1,6 +1,6 @@
 // The finished layers of a conversion on disk, one safetensors file for each, so that a conversion that was killed goes
 // on with the layer that it had begun. A file is written atomically. It counts only if its fingerprint is that of the
-// same weight, converted with the same settings; files of other conversions are replaced.
+// same weight, converted with the same settings and data; files of other conversions are replaced.
 
 import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";

@@ -145,10 +145,11 @@ async function sourceOf([name, values]: [string, Tensor]): Promise<TensorSource>
 }
 
 async function parametersIn(file: TensorFile): Promise<StructureParameters> {
-  const parameters: Record<string, Tensor> = {};
-  for (const [name, { dtype }] of file.tensors) {
-    const { data, shape } = await file.read(name);
-    parameters[name] = tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32");
-  }
-  return parameters;
+  // All values are read before the first tensor is made, so that a damaged file leaves no tensors behind.
+  const names = [...file.tensors.keys()];
+  const stored = await Promise.all(names.map((name) => file.read(name)));
+  const tensors = stored.map(({ dtype, shape, data }) =>
+    tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32"),
+  );
+  return Object.fromEntries(names.map((name, i) => [name, tensors[i] as Tensor]));
 }

@@ -17,9 +17,9 @@ async function feltBy(model: Model, inputs: tf.Tensor[], layers: string[]): Prom
     yield* inputs;
   })();
   for await (const event of sensitivities(model, given, { layers })) {
-    if (event.kind === "felt") return event.sensitivities;
+    if (event.kind === "sensitivities") return event.sensitivities;
   }
-  throw new Error("nothing was felt");
+  throw new Error("the computation did not end");
 }
 
 function disposeOf(felt: Map<string, Sensitivity>): void {

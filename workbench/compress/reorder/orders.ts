@@ -16,7 +16,7 @@ export interface OrderKind {
   readonly name: string;
   /** one line for `--help` */
   readonly summary: string;
-  /** whether it is better with the mean squares of the inputs of layers. Default false */
+  /** whether it uses the mean squares of the inputs of layers. Default false */
   readonly needsPowers?: boolean;
   /** @returns for each new place, the unit */
   order(units: Units, score: OrderScore): Int32Array | Promise<Int32Array>;
@@ -50,7 +50,7 @@ const clusters: OrderKind = {
 
 const search: OrderKind = {
   name: "search",
-  summary: "the best of the others for blocks, improved by swaps; never worse than the order found, but slower",
+  summary: "the one of the other orders in which blocks fit best, improved by swaps; slower",
   needsPowers: true,
   order: async (units, score) => {
     const candidates = await Promise.all([energy, fiedler, clusters].map((kind) => kind.order(units, score)));

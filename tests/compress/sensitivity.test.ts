@@ -1,4 +1,4 @@
-// Sensitivities on every engine: what taps at the outputs of layers find is what gradients by weights and biases say, and
+// Sensitivities on every engine: what is summed at the outputs of layers agrees with gradients by weights and biases, and
 // predicted increases of the loss are those of the quadratic form in float64.
 
 import { expect, test } from "bun:test";

@@ -77,7 +77,7 @@ async function hiddenError(model: Model): Promise<number> {
   return value;
 }
 
-test("a sequential calibration leaves a smaller error of the model, and tells its damping", async () => {
+test("a sequential calibration leaves a smaller error of the model, and reports its damping", async () => {
   for (const structure of ["lowrank", "gblr"]) {
     const errors: number[] = [];
     for (const sequential of [false, true]) {
@@ -139,7 +139,7 @@ test("layers that stay dense are refitted to what they see, which leaves a small
   model.dispose();
 });
 
-test("fwsvd weighs inputs by squared gradients on the calibration data, and asks for them without", async () => {
+test("fwsvd weighs inputs by squared gradients on the calibration data, and is refused without them", async () => {
   const [fisher, plain] = [await conversionOf({ init: "fwsvd" }), await conversionOf({ init: "svd" })];
   for (const [i, { error }] of fisher.conversion.layers.entries()) {
     // By entries, plain SVD is the optimum.

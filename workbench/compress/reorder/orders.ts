@@ -22,9 +22,9 @@ export interface OrderKind {
   order(units: Units, score: OrderScore): Int32Array | Promise<Int32Array>;
 }
 
-/** Bisection ends at this share of the units. Blocks that are narrower are found within it by the Fiedler vector. */
+/** Bisection does not cut parts of at most this share of the units. The Fiedler vector gives the order within them. */
 const LEAST_SHARE = 1 / 64;
-/** Bisection does not cut fewer units. */
+/** Bisection does not cut parts of at most so many units either. */
 const LEAST_UNITS = 4;
 
 const energy: OrderKind = {

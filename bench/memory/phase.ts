@@ -19,6 +19,7 @@ import {
   saveModelNow,
   type WeightType,
 } from "../../workbench/models/index.ts";
+import { hashedCalibration } from "../../workbench/pipeline/calibration/hash.ts";
 import { convertModel } from "../../workbench/pipeline/convert.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
@@ -125,14 +126,14 @@ async function convertedBy(
   { structure, init, allocation }: BenchConversion,
   { windows, context, budget }: Sizes & { budget: number },
 ): Promise<void> {
-  const calibration = {
+  const calibration = hashedCalibration({
     inputs: async function* (): AsyncGenerator<Tensor> {
       for (let window = 0; window < windows; window++) yield idsOf(model, window, context);
     },
     forward: (of: Model, ids: Tensor) => languageHidden(of, ids as Tensor2D),
     total: windows,
     unit: "windows" as const,
-  };
+  });
   await resultOf(
     convertModel(model, {
       plan: (request) => planConversion(model, { structure, budget, ...request }),

@@ -3,7 +3,6 @@
 
 import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import { type Symmetry, symmetriesOf } from "../../workbench/architectures/symmetry.ts";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import { addExport } from "../../workbench/cli/export.ts";
@@ -148,7 +147,7 @@ const refusals: [string, string[], string][] = [
     "--reorder-units needs --reorder; give an order",
   ],
   [
-    "a cost of nothing",
+    "a budget without a conversion",
     ["--structure", "dense", "--budget", "0.5", "--reorder", "energy"],
     "--budget and --structure dense contradict each other: nothing is converted; leave it out",
   ],
@@ -167,7 +166,7 @@ test.each(refusals)("%s is refused in one line", async (_, args, message) => {
 });
 
 test("a model that is compressed already is refused", async () => {
-  const args = ["--structure", "dense", "--reorder", "energy", "--engine", "cpu", "--out", path.join(at("refused"))];
+  const args = ["--structure", "dense", "--reorder", "energy", "--engine", "cpu", "--out", at("refused")];
   const { code, stderr } = await runVerb(addConvert, ["convert", at("low"), ...args]);
   expect(code).toBe(1);
   expect(stderr).toContain("the model is compressed already");

@@ -116,7 +116,7 @@ forEachEngine("calibrate", () => {
       break;
     }
     expect(tf.memory().numTensors).toBe(before);
-    expect(covariancesOf(model, ["h.0.mlp.c_fc"], { samples: 0 })).rejects.toThrow(
+    await expect(covariancesOf(model, ["h.0.mlp.c_fc"], { samples: 0 })).rejects.toThrow(
       "h.0.mlp.c_fc received no input from 0 inputs of the model; use more data",
     );
     model.dispose();

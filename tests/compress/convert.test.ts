@@ -167,12 +167,12 @@ forEachEngine("convert", () => {
     }
   });
 
-  test("ends between two layers when told to", async () => {
+  test("ends between two layers when its signal aborts", async () => {
     const model = tinyModel();
     const plan = await planConversion(model, { structure: "lowrank", budget: 0.6 });
     const abort = new AbortController();
     abort.abort(new Error("enough"));
-    expect(converted(model, plan, { signal: abort.signal })).rejects.toThrow("enough");
+    await expect(converted(model, plan, { signal: abort.signal })).rejects.toThrow("enough");
     expect([...model.layers.values()].every(({ structure }) => structure.name === "dense")).toBe(true);
   });
 });
@@ -187,12 +187,12 @@ test.each([
     'there is no init "magic"; available: svd, search, activation, asvd, fwsvd, wanda; use one of these',
   ],
 ] as unknown as [string, ConvertOptions, string][])("%s refuses %j", async (structure, options, message) => {
-  expect(run({ structure, budget: 0.6 }, options)).rejects.toThrow(message);
+  await expect(run({ structure, budget: 0.6 }, options)).rejects.toThrow(message);
 });
 
 test("a matrix that is not finite is refused by the name of its layer", async () => {
   const model = tinyModel();
   model.parameter("h.1.mlp.c_fc.weight").assign(tf.fill([16, 64], Number.NaN));
   const plan = await planConversion(model, { structure: "lowrank", budget: 0.6 });
-  expect(converted(model, plan)).rejects.toThrow(/^h\.1\.mlp\.c_fc: svd: matrix/);
+  await expect(converted(model, plan)).rejects.toThrow(/^h\.1\.mlp\.c_fc: svd: matrix/);
 });

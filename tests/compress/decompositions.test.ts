@@ -14,6 +14,7 @@ import { openEngine } from "../../workbench/engine/core/open.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
 import { SVD, SYMMETRIC_EIGEN } from "../../workbench/engine/ops/kernels.ts";
 import { languageHidden } from "../../workbench/models/index.ts";
+import { hashedCalibration } from "../../workbench/pipeline/calibration/hash.ts";
 import { convertModel } from "../../workbench/pipeline/convert.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { converted, TINY, tinyModel } from "./tiny.ts";
@@ -68,12 +69,12 @@ async function conversionOf(structure: string, { init, allocation }: { init: Ini
     context: TINY.n_positions,
     read: async (i: number) => Int32Array.from({ length: TINY.n_positions + 1 }, (_, at) => (7 * at + i) % 50),
   };
-  const calibration = {
+  const calibration = hashedCalibration({
     inputs: () => windowInputs(windows, { samples: 2 }),
     forward: (_: unknown, ids: tf.Tensor) => languageHidden(model, ids as tf.Tensor2D),
     total: 2,
     unit: "windows" as const,
-  };
+  });
   [decomposed, eigen] = [[], 0];
   const { conversion } = await resultOf(
     convertModel(model, {

@@ -152,6 +152,7 @@ describe("a plan", () => {
     [{ structure: "gblr", budget: Number.NaN }, "got NaN"],
     [{ structure: "gblr", budget: 0.05 }, "one block of full width of (48, 16) takes 0.0833333"],
     [{ structure: "lowrank", budget: 0.05, allocation: "global" }, "rank 1 in each of 6 layers takes 0.07955"],
+    [{ structure: "lowrank", budget: 0.5, allocation: "loss" }, "h.0.attn.c_attn has no energies for an allocation by"],
     [{ structure: "dense", budget: 0.9 }, "dense: all of (48, 16) takes 1 of the dense multiply-adds"],
     [{ structure: "gblr" }, "takes one of budget, flops and widths, got none of them"],
     [{ structure: "gblr", budget: 0.5, flops: 0.5 }, "got budget and flops; choose one"],

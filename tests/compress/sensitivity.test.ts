@@ -1,4 +1,4 @@
-// Sensitivities on every engine: what taps at the outputs of layers find is what gradients by weights and biases say, and
+// Sensitivities on every engine: what is summed at the outputs of layers agrees with gradients by weights and biases, and
 // predicted increases of the loss are those of the quadratic form in float64.
 
 import { expect, test } from "bun:test";
@@ -17,9 +17,9 @@ async function feltBy(model: Model, inputs: tf.Tensor[], layers: string[]): Prom
     yield* inputs;
   })();
   for await (const event of sensitivities(model, given, { layers })) {
-    if (event.kind === "felt") return event.sensitivities;
+    if (event.kind === "sensitivities") return event.sensitivities;
   }
-  throw new Error("nothing was felt");
+  throw new Error("the computation did not end");
 }
 
 function disposeOf(felt: Map<string, Sensitivity>): void {

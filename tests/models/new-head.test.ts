@@ -21,6 +21,7 @@ import {
   VIT_TRANSFORMERS,
 } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { valuesOf } from "./tiny.ts";
 
 const folder = temporaryFolder();
 const CLASSES = ["blue", "green", "red"];
@@ -29,13 +30,6 @@ const HEAD = /^(head|fc)\./;
 beforeAll(async () => {
   await openEngine({ engine: "wasm" });
 });
-
-/** Of each parameter. */
-async function valuesOf(model: Model): Promise<Map<string, Float32Array>> {
-  const found = new Map<string, Float32Array>();
-  for (const [name, variable] of model.parameters) found.set(name, (await variable.data()) as Float32Array);
-  return found;
-}
 
 const MODELS: [string, () => Model][] = [
   ["vit", () => smallVit() as unknown as Model],

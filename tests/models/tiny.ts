@@ -31,6 +31,13 @@ export function livelier<Config>(model: Model<Config>, seed = 2): Model<Config> 
   return model;
 }
 
+/** The values of each parameter, by name. */
+export async function valuesOf(model: Model): Promise<Map<string, Float32Array>> {
+  const found = new Map<string, Float32Array>();
+  for (const [name, variable] of model.parameters) found.set(name, (await variable.data()) as Float32Array);
+  return found;
+}
+
 /** Holds these layers in a structure, at half the multiply-adds; GBLR blocks of many widths, some of them dead. */
 export async function structured(
   model: Model<Gpt2Config>,

@@ -3,23 +3,32 @@
 
 import { beforeAll, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { type Allocation, type Init, planConversion, windowInputs } from "../../workbench/compress/index.ts";
+import {
+  type Allocation,
+  FinishedLayers,
+  type Init,
+  planConversion,
+  windowInputs,
+} from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { languageHidden, type Model } from "../../workbench/models/index.ts";
+import { hashedCalibration } from "../../workbench/pipeline/calibration/hash.ts";
 import { type Converted, convertModel } from "../../workbench/pipeline/convert.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { TINY, tinyModel, tokens } from "../compress/tiny.ts";
 import { sampleIds } from "../engine/ops/operands.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 
 beforeAll(() => openEngine());
 
 /** More rows than any layer has inputs, so that targets are not fitted to noise. */
 const COUNT = 64;
-const windows = {
+const windowsFrom = (seed: number) => ({
   length: COUNT,
   context: TINY.n_positions,
-  read: async (i: number) => sampleIds(60 + i, TINY.n_positions + 1, TINY.vocab_size),
-};
+  read: async (i: number) => sampleIds(seed + i, TINY.n_positions + 1, TINY.vocab_size),
+});
+const folder = temporaryFolder();
 
 interface Ways {
   structure?: string;
@@ -27,20 +36,24 @@ interface Ways {
   allocation?: Allocation;
   sequential?: boolean;
   budget?: number;
+  finished?: FinishedLayers;
+  /** seed of the texts of the calibration. Default 60 */
+  texts?: number;
 }
 
 async function conversionOf({
   structure = "lowrank",
   budget = 0.6,
+  texts = 60,
   ...ways
 }: Ways): Promise<Converted & { model: Model }> {
   const model = tinyModel() as Model;
-  const calibration = {
-    inputs: () => windowInputs(windows, { samples: COUNT, batch: 8 }),
+  const calibration = hashedCalibration({
+    inputs: () => windowInputs(windowsFrom(texts), { samples: COUNT, batch: 8 }),
     forward: (stepped: Model, ids: tf.Tensor) => languageHidden(stepped, ids as tf.Tensor2D),
     total: COUNT,
     unit: "windows" as const,
-  };
+  });
   const converted = await resultOf(
     convertModel(model, {
       plan: (request) => planConversion(model, { structure, budget, ...request }),
@@ -64,7 +77,7 @@ async function hiddenError(model: Model): Promise<number> {
   return value;
 }
 
-test("a sequential calibration leaves a smaller error of the model, and tells its damping", async () => {
+test("a sequential calibration leaves a smaller error of the model, and reports its damping", async () => {
   for (const structure of ["lowrank", "gblr"]) {
     const errors: number[] = [];
     for (const sequential of [false, true]) {
@@ -80,7 +93,7 @@ test("a sequential calibration leaves a smaller error of the model, and tells it
   }
 });
 
-const WAYS: Required<Omit<Ways, "budget">>[] = [
+const WAYS: Required<Pick<Ways, "structure" | "init" | "allocation" | "sequential">>[] = [
   { structure: "gblr", init: "search", allocation: "loss", sequential: true },
   { structure: "gblr", init: "search", allocation: "global", sequential: false },
   { structure: "gblr", init: "activation", allocation: "loss", sequential: false },
@@ -126,7 +139,7 @@ test("layers that stay dense are refitted to what they see, which leaves a small
   model.dispose();
 });
 
-test("fwsvd weighs inputs by squared gradients on the calibration data, and asks for them without", async () => {
+test("fwsvd weighs inputs by squared gradients on the calibration data, and is refused without them", async () => {
   const [fisher, plain] = [await conversionOf({ init: "fwsvd" }), await conversionOf({ init: "svd" })];
   for (const [i, { error }] of fisher.conversion.layers.entries()) {
     // By entries, plain SVD is the optimum.
@@ -140,4 +153,18 @@ test("fwsvd weighs inputs by squared gradients on the calibration data, and asks
   });
   await expect(resultOf(without)).rejects.toThrow(/has no importances of its inputs/);
   model.dispose();
+});
+
+test("finished layers are put in place only for the same calibration data", async () => {
+  for (const sequential of [false, true]) {
+    const finished = new FinishedLayers(folder(sequential ? "sequential" : "together"), "test");
+    const first = await conversionOf({ sequential, finished });
+    const again = await conversionOf({ sequential, finished });
+    expect(again.earlierSeconds).toBeGreaterThan(0);
+    expect(again.conversion.layers).toEqual(first.conversion.layers);
+    const other = await conversionOf({ sequential, finished, texts: 600 });
+    expect(other.earlierSeconds).toBeUndefined();
+    expect(other.conversion.layers[0]?.outputError).not.toBe(first.conversion.layers[0]?.outputError as number);
+    for (const { model } of [first, again, other]) model.dispose();
+  }
 });

@@ -191,9 +191,7 @@ async function* convertAndSave(
     let outcome: CheckOutcome | undefined;
     try {
       checked = yield* openConversionCheck(options, { model, source, engine, context });
-      // A data set can change between two processes.
-      const own = finished.with((await calibration?.facts()) ?? null);
-      const convert = { plan, ...chosen, ...calibrated, finished: own, signal: context.signal };
+      const convert = { plan, ...chosen, ...calibrated, finished, signal: context.signal };
       if (checked) {
         const limit = options.maxLossIncrease;
         const result = yield* convertChecked(model, { ...checked, limit, convert });
@@ -227,7 +225,7 @@ async function* convertAndSave(
   }
 }
 
-/** What finished layers depend on, beside their weights, the calibration data and the settings of the convert stage. */
+/** What finished layers depend on, beside what the convert stage adds: weights, calibration data and settings. */
 function identityOf(options: ConvertVerbOptions, { name, revision }: Source, engine: Engine): unknown {
   return {
     model: [name, revision, options.dtype],

@@ -85,18 +85,16 @@ interface ToShareByLoss extends ToShare {
 
 /**
  * Allocates the budget such that the predicted increase of the loss is minimal.
- * @throws EngineError when rank 1 in every layer is not affordable within the budget
+ * @throws EngineError when rank 1 in every layer is not affordable within the budget, or a layer has no energies
  */
 export function shareByLoss({ structure, layers, budget, energies }: ToShareByLoss): PlannedLayer[] {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
-  const felt = layers.map(({ name, nIn, nOut, rows }) => ({
-    name,
-    nIn,
-    nOut,
-    rows,
-    energies: energies.get(name) ?? [],
-  }));
-  return plannedWith(allocateByLoss(felt, budget), { structure, layers, budget });
+  const sized = layers.map(({ name, nIn, nOut, rows }) => {
+    const own = energies.get(name);
+    if (!own) throw new EngineError(`${name} has no energies for an allocation by the loss`, "calibrate it first");
+    return { name, nIn, nOut, rows, energies: own };
+  });
+  return plannedWith(allocateByLoss(sized, budget), { structure, layers, budget });
 }
 
 /** The plan in which each layer costs as much as low rank of its rank. */

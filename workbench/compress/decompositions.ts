@@ -6,7 +6,7 @@
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
 import { outputTriples, SharedWhitening, type Triples, type Whitening } from "../gblr/init/index.ts";
-import { type Felt, lossEnergies } from "./loss-spectrum.ts";
+import { lossEnergies, type OutputSensitivity } from "./loss-spectrum.ts";
 
 /** Most bytes of singular vectors that are kept. Those of all layers of GPT-2 medium take 1.6 GB. */
 const MOST_BYTES = 2e9;
@@ -58,7 +58,7 @@ export class Decompositions {
   async lossEnergies(
     name: string,
     weight: Tensor2D,
-    { covariance, felt }: { covariance: Tensor2D; felt: Felt },
+    { covariance, felt }: { covariance: Tensor2D; felt: OutputSensitivity },
   ): Promise<Float32Array> {
     this.forget(name);
     const triples = await this.outputTriples(weight, covariance);

@@ -1,6 +1,6 @@
 // The finished layers of a conversion on disk, one safetensors file for each, so that a conversion that was killed goes
 // on with the layer that it had begun. A file is written atomically. It counts only if its fingerprint is that of the
-// same weight, converted with the same settings; files of other conversions are replaced.
+// same weight, converted with the same settings and data; files of other conversions are replaced.
 
 import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
@@ -145,10 +145,11 @@ async function sourceOf([name, values]: [string, Tensor]): Promise<TensorSource>
 }
 
 async function parametersIn(file: TensorFile): Promise<StructureParameters> {
-  const parameters: Record<string, Tensor> = {};
-  for (const [name, { dtype }] of file.tensors) {
-    const { data, shape } = await file.read(name);
-    parameters[name] = tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32");
-  }
-  return parameters;
+  // All values are read before the first tensor is made, so that a damaged file leaves no tensors behind.
+  const names = [...file.tensors.keys()];
+  const stored = await Promise.all(names.map((name) => file.read(name)));
+  const tensors = stored.map(({ dtype, shape, data }) =>
+    tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32"),
+  );
+  return Object.fromEntries(names.map((name, i) => [name, tensors[i] as Tensor]));
 }

@@ -6,12 +6,10 @@
 // because uᵢ are eigenvectors of W Σ Wᵀ.
 
 import { matMul, mul, sum, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
+import type { Sensitivity } from "./sensitivity.ts";
 
-/** G, float32 (n_out, n_out), and the rows of a layer for one term of the loss; see `Sensitivity`. */
-export interface Felt {
-  outputs: Tensor2D;
-  rows: number;
-}
+/** A sensitivity with G, float32 (n_out, n_out). */
+export type OutputSensitivity = Pick<Sensitivity, "rows"> & { outputs: Tensor2D };
 
 /**
  * The predicted increase of the loss, per term of the loss, without each singular triple.
@@ -22,7 +20,7 @@ export interface Felt {
  */
 export async function lossEnergies(
   weight: Tensor2D,
-  { vectors, covariance, felt }: { vectors: Tensor2D; covariance: Tensor2D; felt: Felt },
+  { vectors, covariance, felt }: { vectors: Tensor2D; covariance: Tensor2D; felt: OutputSensitivity },
 ): Promise<Float32Array> {
   const energies = tidy(() => {
     const form = (rows: Tensor2D, matrix: Tensor2D) => sum(mul(matMul(rows, matrix), rows), 1);

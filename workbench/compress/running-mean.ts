@@ -1,5 +1,5 @@
-// A running mean of x yᵀ over rows x and y, the sums behind every calibration. It is not computed from a sum, because a
-// float32 sum over many batches would lose digits of the last ones.
+// A running mean of x yᵀ over rows x and y, which every calibration computes. Each batch updates the mean: a float32 sum
+// over many batches, divided at the end, would lose digits of the last ones.
 
 import {
   add,

@@ -1,10 +1,11 @@
-// How the loss feels errors of a layer's output, from gradients on calibration data. For a change of a layer's matrix W
-// by E, the second-order estimate of the change of the loss of one input of the model is
+// How sensitive the loss is to errors of a layer's output, from gradients on calibration data. The loss is a sum of terms,
+// one for each predicted token or image. If E is added to a layer's matrix W, the second-order estimate of the change of
+// the loss per term is
 //
 //   ½ rows · tr(G E Σ Eᵀ),  G = E[g gᵀ],
 //
-// where g is the gradient of that loss by one row of the layer's output, Σ the covariance of the layer's inputs, and
-// `rows` the number of rows. It is the quadratic form of the empirical Fisher matrix in the approximation of
+// where g is the gradient of the loss by one row of the layer's output, Σ the covariance of the layer's inputs, and
+// `rows` the number of rows for one term. It is the quadratic form of the empirical Fisher matrix in the approximation of
 // Kronecker factors (Martens and Grosse 2015), with rows taken as independent. Labels of classifiers are drawn from the
 // model's own predictions, so data need no labels.
 
@@ -46,7 +47,7 @@ import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
 import { RunningMean } from "./running-mean.ts";
 
-/** What the loss feels at one layer. The owner disposes of the tensors. */
+/** The sensitivity of the loss to errors of one layer. The owner disposes of the tensors. */
 export interface Sensitivity {
   /** G, float32 (n_out, n_out); undefined if it was not requested */
   outputs: Tensor2D | undefined;
@@ -69,7 +70,7 @@ export interface SensitivityOptions {
 /** Progress of `sensitivities`; the last event has them by layer name. */
 export type SensitivityEvent =
   | { kind: "progress"; inputs: number; rows: number }
-  | { kind: "felt"; sensitivities: Map<string, Sensitivity> };
+  | { kind: "sensitivities"; sensitivities: Map<string, Sensitivity> };
 
 /**
  * Computes the sensitivities of layers.
@@ -84,8 +85,8 @@ export async function* sensitivities(
   { layers, withOutputs = true, seed = 0, signal }: SensitivityOptions,
 ): AsyncGenerator<SensitivityEvent, void> {
   const uniform = seededUniform(seed);
-  const felt = new Map(layers.map((name) => [name, new Felt(model, name, withOutputs)]));
-  const tapped = new TappedModel(model, felt);
+  const sums = new Map(layers.map((name) => [name, new LayerSums(model, name, withOutputs)]));
+  const tapped = new TappedModel(model, sums);
   let [count, terms] = [0, 0];
   let done = false;
   try {
@@ -103,7 +104,7 @@ export async function* sensitivities(
       yield { kind: "progress", inputs: count, rows: terms };
       await eventLoopTurn();
     }
-    const unseen = layers.find((name) => felt.get(name)?.rows === 0);
+    const unseen = layers.find((name) => sums.get(name)?.rows === 0);
     if (count === 0 || unseen !== undefined) {
       throw new EngineError(
         `calibration: ${unseen ?? "no layer"} received no gradient from ${count} inputs`,
@@ -111,11 +112,11 @@ export async function* sensitivities(
       );
     }
     done = true;
-    const found = Array.from(felt, ([name, each]) => [name, each.result(terms)] as const);
-    yield { kind: "felt", sensitivities: new Map(found) };
+    const found = Array.from(sums, ([name, each]) => [name, each.result(terms)] as const);
+    yield { kind: "sensitivities", sensitivities: new Map(found) };
   } finally {
     tapped.dispose();
-    if (!done) for (const each of felt.values()) each.dispose();
+    if (!done) for (const each of sums.values()) each.dispose();
   }
 }
 
@@ -155,7 +156,7 @@ async function labelLoss(model: Model, images: Tensor, uniform: () => number): P
 }
 
 /** The sums of one layer. */
-class Felt {
+class LayerSums {
   /** number of rows so far */
   rows = 0;
   private readonly outputs: RunningMean | undefined;
@@ -197,15 +198,17 @@ class Felt {
   }
 }
 
-/** A model whose forward pass tells the gradients by the outputs of its layers. */
+/** A model that adds the inputs of its layers and the gradients by their outputs to sums. */
 class TappedModel implements LayerSource {
   private readonly model: Model;
-  private readonly felt: ReadonlyMap<string, Felt>;
+  private readonly sums: ReadonlyMap<string, LayerSums>;
   /** the gradient by this number passes through all layers, and those by weights are not computed */
   private readonly origin = tidy(() => variable(scalar(0), true));
+  /** inputs of layers in the present pass */
+  private kept: Tensor[] = [];
 
-  constructor(model: Model, felt: ReadonlyMap<string, Felt>) {
-    [this.model, this.felt] = [model, felt];
+  constructor(model: Model, sums: ReadonlyMap<string, LayerSums>) {
+    [this.model, this.sums] = [model, sums];
   }
 
   get architecture() {
@@ -245,13 +248,11 @@ class TappedModel implements LayerSource {
     for (const tensor of this.kept) tensor.dispose();
   }
 
-  private kept: Tensor[] = [];
-
-  /** Applies a layer and notes its inputs for the time when the gradient by its output is known. */
+  /** Applies a layer, and keeps its inputs until the gradient by its output is known. */
   private tap(apply: () => Tensor): Tensor {
-    const seen: (readonly [Felt, Tensor])[] = [];
+    const seen: (readonly [LayerSums, Tensor])[] = [];
     this.model.observer = (name, x) => {
-      const own = this.felt.get(name);
+      const own = this.sums.get(name);
       if (!own) return;
       const copy = keep(clone(x));
       this.kept.push(copy);

@@ -133,8 +133,8 @@ export class SequentialCalibration {
   }
 
   /**
-   * Tells the new matrix of a layer, in the order of conversion. Layers that stay as they are need not be told.
-   * @param matrix float32 (n_out, n_in), which still belongs to the caller
+   * Must be called for each layer whose matrix changes, in the order of conversion.
+   * @param matrix the new matrix, float32 (n_out, n_in), which still belongs to the caller
    */
   replaced(name: string, matrix: Tensor2D): void {
     this.hasDiverged = true;
@@ -163,7 +163,7 @@ export class SequentialCalibration {
   }
 
   private async *move(stream: Stream, name: string): AsyncGenerator<SequentialProgress, void> {
-    const states: Tensor[] = [];
+    let states: Tensor[] = [];
     const of = stream.states.length;
     try {
       for (let i = 0; i < of; i++) {
@@ -172,11 +172,11 @@ export class SequentialCalibration {
         yield { kind: "calibrating", name, inputs: 0, of };
         await eventLoopTurn();
       }
-    } catch (error) {
+      stream.advance(states);
+      states = [];
+    } finally {
       for (const state of states) state.dispose();
-      throw error;
     }
-    stream.advance(states);
   }
 
   /** Runs the inputs of a group through both streams and adds them to the means. */
@@ -184,7 +184,7 @@ export class SequentialCalibration {
     const { original, converted } = this.streams;
     const [name = ""] = group.inputs[0]?.layers ?? [];
     const of = original.states.length;
-    const next: Tensor[] = [];
+    let next: Tensor[] = [];
     try {
       for (let i = 0; i < of; i++) {
         this.options.signal?.throwIfAborted();
@@ -200,13 +200,15 @@ export class SequentialCalibration {
         yield { kind: "calibrating", name, inputs: i + 1, of };
         await eventLoopTurn();
       }
-    } catch (error) {
+      // The pass of the dense model does not depend on the new matrices of the group, so it has gone through the step.
+      if (group.isLast) {
+        original.advance(next);
+        next = [];
+      }
+    } finally {
       for (const state of next) state.dispose();
-      throw error;
     }
     this.rows = means[0]?.covariance.rows ?? 0;
-    // The pass of the dense model need not stop before the group's layers, because it does not depend on them.
-    if (group.isLast) original.advance(next);
   }
 
   /** Computes Σ' + damping and K of layers with the same input, from the means. */
@@ -219,16 +221,21 @@ export class SequentialCalibration {
     let damping = this.options.damping ?? DAMPING;
     if (drift.mean && total > 0) {
       const right = transpose(drift.mean as unknown as Tensor2D);
+      const solved = () => solvePositive(mean, right, { damping: (damping * total) / n });
       let found: Tensor2D | undefined;
-      // Without damping, inputs from fewer rows than entries have no inverse.
-      while (!found) {
-        found = await solvePositive(mean, right, { damping: (damping * total) / n });
-        if (!found) damping = Math.max(10 * damping, LEAST_DAMPING);
-        if (!found && !(damping < MOST_DAMPING)) {
-          throw new EngineError(`calibration: inputs of ${layers[0]} have no finite covariance`, "exclude the layer");
+      try {
+        found = await solved();
+        // With fewer rows than entries in a row, Σ' is singular, and needs enough damping.
+        while (!found) {
+          damping = Math.max(10 * damping, LEAST_DAMPING);
+          if (!(damping < MOST_DAMPING)) {
+            throw new EngineError(`calibration: inputs of ${layers[0]} have no finite covariance`, "exclude the layer");
+          }
+          found = await solved();
         }
+      } finally {
+        right.dispose();
       }
-      right.dispose();
       const correction = transpose(found);
       found.dispose();
       for (const name of layers) this.corrections.set(name, correction);
@@ -241,7 +248,7 @@ export class SequentialCalibration {
 
 /** First damping that is tried if the requested one is too small for a decomposition. */
 const LEAST_DAMPING = 1e-8;
-/** With as much damping any covariance has a decomposition. */
+/** With so much damping, every finite covariance has a decomposition. */
 const MOST_DAMPING = 1e6;
 
 interface Means {

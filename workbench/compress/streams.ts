@@ -29,7 +29,7 @@ export interface InputGroup {
 /** Thrown by an observer that has seen all it needs. */
 class PassEnd extends Error {}
 
-/** A forward pass over all inputs, which stands before the same step for each of them. Must be disposed of. */
+/** A forward pass over all inputs, which is at the same step for each of them. Must be disposed of. */
 export class Stream {
   /** the step that runs next */
   at = 0;

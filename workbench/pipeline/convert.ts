@@ -16,9 +16,9 @@ import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationResults } from "./calibration/cache.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./calibration/grouped-covariances.ts";
+import type { HashedCalibration } from "./calibration/hash.ts";
 import { type LossGradients, lossGradients } from "./calibration/loss-gradients.ts";
 import { SequentialCovariances } from "./calibration/sequential-covariances.ts";
-import type { CalibrationData } from "./domains/domain.ts";
 import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
 import type { PipelineEvent } from "./stage.ts";
 
@@ -50,7 +50,7 @@ export interface ConvertStageOptions {
   /** puts units in order before anything else. Default: they stay as they are */
   reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
-  calibration?: CalibrationData | undefined;
+  calibration?: HashedCalibration | undefined;
   /**
    * whether each layer is fitted to the inputs that the layers converted before it cause, see compress/sequential.ts.
    * Needs calibration data. Default false
@@ -129,19 +129,6 @@ export async function* convertModel(
       plan = await options.plan({ allocation, decompositions, ...request });
       yield { kind: "planned", plan };
     }
-    const finished = options.finished?.with({ sequential, damping });
-    const how = {
-      init,
-      seed,
-      searchSteps,
-      quantum,
-      decompositions,
-      signal,
-      finished,
-      whitening,
-      importances: felt?.importances,
-      ...(locations !== undefined && { locations }),
-    };
     if (data && sequential) {
       seen?.dispose();
       sequence = await SequentialCovariances.open(model, plan.layers, { data, damping, signal });
@@ -155,6 +142,20 @@ export async function* convertModel(
       ...(covariances && { covariances }),
       order,
       ...(sequence && { corrections: sequence.corrections }),
+    };
+    // Mostly, a pass over the data has found its hash by now, so that it is not read once more.
+    const finished = options.finished?.with({ sequential, damping, data: await data?.facts() });
+    const how = {
+      init,
+      seed,
+      searchSteps,
+      quantum,
+      decompositions,
+      signal,
+      finished,
+      whitening,
+      importances: felt?.importances,
+      ...(locations !== undefined && { locations }),
     };
     let earlierSeconds = 0;
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { llama } from "../../../workbench/architectures/llama/architecture.ts";
 import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import type { Symmetry } from "../../../workbench/architectures/symmetry.ts";
-import { seededUniform } from "../../../workbench/engine/core/random.ts";
+import { RandomStream } from "../../../workbench/data/images/random.ts";
 import { createModel, gpt2, isLanguageModel, type Model } from "../../../workbench/models/index.ts";
 import { SIZES as LLAMA } from "../../architectures/llama/families.ts";
 import {
@@ -75,9 +75,7 @@ export const randomOrder = ({ size }: Symmetry, seed: number): Int32Array => Int
 
 /** The numbers below `size` in a random order, which is not the ascending one. */
 export function shuffled(size: number, seed: number): number[] {
-  const uniform = seededUniform(seed);
-  const keys = Array.from({ length: size }, () => uniform());
-  const order = Array.from(keys.keys()).sort((a, b) => (keys[a] as number) - (keys[b] as number));
+  const order = new RandomStream(seed).order(size);
   return order.every((from, to) => from === to) ? order.reverse() : order;
 }
 

@@ -2,12 +2,12 @@
 // architecture and engine; what is not declared does change it.
 
 import { expect, test } from "bun:test";
-import type { Symmetry } from "../../../workbench/architectures/symmetry.ts";
-import { symmetriesOf } from "../../../workbench/architectures/symmetry.ts";
+import { type Symmetry, symmetriesOf } from "../../../workbench/architectures/symmetry.ts";
 import { planConversion } from "../../../workbench/compress/index.ts";
 import { permuteModel } from "../../../workbench/compress/reorder/permute.ts";
 import type { Model } from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
+import { valuesOf } from "../../models/tiny.ts";
 import { converted, tinyModel } from "../tiny.ts";
 import { distance, logitsOf, MODELS, randomOrder } from "./cases.ts";
 
@@ -15,13 +15,6 @@ const symmetries = (model: Model): Symmetry[] => symmetriesOf(model.architecture
 const named = (model: Model, kind: string): string[] =>
   symmetries(model).flatMap((each) => (each.kind === kind ? [`${each.name}: ${each.size}`] : []));
 const make = (name: string): Model => (MODELS[name] as () => Model)();
-
-const valuesOf = async (model: Model): Promise<Map<string, Float32Array>> =>
-  new Map(
-    await Promise.all(
-      [...model.parameters].map(async ([name, variable]) => [name, (await variable.data()) as Float32Array] as const),
-    ),
-  );
 
 forEachEngine("free permutations", () => {
   for (const name of Object.keys(MODELS)) {

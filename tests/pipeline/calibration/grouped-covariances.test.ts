@@ -6,6 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type Allocation, planConversion, windowInputs } from "../../../workbench/compress/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { languageHidden } from "../../../workbench/models/index.ts";
+import { hashedCalibration } from "../../../workbench/pipeline/calibration/hash.ts";
 import { convertModel } from "../../../workbench/pipeline/convert.ts";
 import { resultOf } from "../../../workbench/pipeline/stage.ts";
 import { TINY, tinyModel } from "../../compress/tiny.ts";
@@ -21,7 +22,7 @@ const windows = {
 async function conversionWith(calibrationBytes: number | undefined, allocation: Allocation, structure: string) {
   const model = tinyModel();
   let passes = 0;
-  const calibration = {
+  const calibration = hashedCalibration({
     inputs: () => {
       passes++;
       return windowInputs(windows, { samples: 3 });
@@ -29,7 +30,7 @@ async function conversionWith(calibrationBytes: number | undefined, allocation: 
     forward: (_: unknown, ids: tf.Tensor) => languageHidden(model, ids as tf.Tensor2D),
     total: 3,
     unit: "windows" as const,
-  };
+  });
   const { conversion, rows } = await resultOf(
     convertModel(model, {
       plan: (request) => planConversion(model, { structure, budget: 0.5, layers: ["h."], ...request }),

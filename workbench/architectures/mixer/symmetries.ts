@@ -1,12 +1,12 @@
 // The free permutations of MLP-Mixer: the hidden units of both kinds of MLPs, and the channels of the residual stream. The
-// order of patches is that of the image: the embedding takes patches row by row, and its parameters do not name them.
+// order of patches is not free, because no parameter before the first block could put them in another one.
 
 import { hiddenUnits, type Places, type Symmetry } from "../symmetry.ts";
 import type { MixerConfig } from "./config.ts";
 
 /**
- * Hidden units, and the residual stream. The MLPs across patches are applied to each channel in the same way, so that
- * they do not take part in its order.
+ * Hidden units, and the residual stream. The MLPs across patches are not members of the stream, because they are
+ * applied to each channel in the same way.
  */
 export function mixerSymmetries({ blocks, width, tokenWidth, channelWidth }: MixerConfig, places: Places): Symmetry[] {
   const names = Array.from({ length: blocks }, (_, i) => `blocks.${i}`);

@@ -15,11 +15,11 @@ export interface AttentionPlaces {
   headSize: number;
   /** components at the start of each head of queries and keys that have rotary positions. Default 0 */
   rotated?: number;
-  /** where queries, keys and values leave their layers */
+  /** where the layers of queries, keys and values have their outputs */
   queries: readonly Member[];
   keys: readonly Member[];
   values: readonly Member[];
-  /** where the output layer takes the values */
+  /** where the output layer has its inputs */
   outputs: readonly Member[];
   /** gains of the normalizations of queries and keys, which all heads share. Default: none */
   gains?: readonly Member[];
@@ -65,8 +65,8 @@ function keySymmetries(
   const size = headSize - rotated;
   if (gains.length === 0) {
     return groups.map(({ name, first, own }) => {
-      const asked = partsOf(queries, { offset: first + rotated, ...within });
-      return { name, kind: "keys", size, members: [...asked, ...partsOf(keys, { offset: own + rotated })] };
+      const ofQueries = partsOf(queries, { offset: first + rotated, ...within });
+      return { name, kind: "keys", size, members: [...ofQueries, ...partsOf(keys, { offset: own + rotated })] };
     });
   }
   const all = { offset: rotated, stride: headSize };

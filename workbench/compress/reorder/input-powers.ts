@@ -33,9 +33,13 @@ export async function* inputPowers<Input extends Tensor>(
   let count = 0;
   for await (const input of inputs) {
     signal?.throwIfAborted();
-    const seen = seenBy(model, sums, () => forward(input));
+    let seen: Seen[];
+    try {
+      seen = seenBy(model, sums, () => forward(input));
+    } finally {
+      input.dispose();
+    }
     count += input.shape[0] ?? 1;
-    input.dispose();
     for (const { name, rows, squares } of seen) {
       const own = sums.get(name) as { rows: number; squares: Float64Array };
       own.rows += rows;

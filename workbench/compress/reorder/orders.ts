@@ -16,15 +16,15 @@ export interface OrderKind {
   readonly name: string;
   /** one line for `--help` */
   readonly summary: string;
-  /** whether it is better with the mean squares of the inputs of layers. Default false */
+  /** whether it uses the mean squares of the inputs of layers. Default false */
   readonly needsPowers?: boolean;
   /** @returns for each new place, the unit */
   order(units: Units, score: OrderScore): Int32Array | Promise<Int32Array>;
 }
 
-/** Bisection ends at this share of the units. Blocks that are narrower are found within it by the Fiedler vector. */
+/** Bisection does not cut parts of at most this share of the units. The Fiedler vector gives the order within them. */
 const LEAST_SHARE = 1 / 64;
-/** Bisection does not cut fewer units. */
+/** Bisection does not cut parts of at most so many units either. */
 const LEAST_UNITS = 4;
 
 const energy: OrderKind = {
@@ -50,7 +50,7 @@ const clusters: OrderKind = {
 
 const search: OrderKind = {
   name: "search",
-  summary: "the best of the others for blocks, improved by swaps; never worse than the order found, but slower",
+  summary: "the one of the other orders in which blocks fit best, improved by swaps; slower",
   needsPowers: true,
   order: async (units, score) => {
     const candidates = await Promise.all([energy, fiedler, clusters].map((kind) => kind.order(units, score)));

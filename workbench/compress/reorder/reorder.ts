@@ -57,7 +57,8 @@ export async function* reorderModel(
     found.push({ symmetry, order: await kind.order(await unitsOf(model, symmetry, powers), score) });
     await eventLoopTurn();
   }
-  // The units of one symmetry are as alike, and contribute as much, whatever the order of the others' is.
+  // Each order was found in the model as it was: affinities, energies and scores of a symmetry do not depend on the
+  // orders of the others.
   permuteModel(model, found);
   const units = found.map(({ symmetry: { name, kind }, order }) => ({ name, kind, order: Array.from(order) }));
   yield { kind: "reordered", order, units };

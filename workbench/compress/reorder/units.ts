@@ -1,5 +1,5 @@
-// What an order of units is found by: how alike the units are, and how much each contributes. Both are computed from the
-// weights of the layers that a symmetry belongs to.
+// The measures by which units are put in order: how alike two units are, and how much each contributes. Both are computed
+// from the weights of the layers that a symmetry belongs to.
 
 import {
   add,

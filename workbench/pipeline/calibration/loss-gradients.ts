@@ -55,7 +55,7 @@ export async function* lossGradients(
     if (withEnergies) for (const name of layers.slice(0, 1)) yield* covariances.provide(name);
     const how = { layers, withOutputs: withEnergies, seed, signal };
     const work = sensitivities(model, firstOf(data.inputs(), total), how);
-    const { sensitivities: felt } = yield* lastEvent(work, "felt", told);
+    const { sensitivities: felt } = yield* lastEvent(work, "sensitivities", told);
     for (const [name, { outputs, importance, rows }] of felt) {
       found.importances.set(name, importance);
       const covariance = covariances.current.get(name);

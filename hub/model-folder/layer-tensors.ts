@@ -32,7 +32,7 @@ export interface Layer {
    * @throws ModelError
    */
   check(): Promise<void>;
-  /** Reads the values of a parameter, for structures whose cost depends on them. Default: GBLR has readers of its own */
+  /** Reads the values of a parameter, for structures whose cost depends on them. Dense and GBLR layers do not have it */
   readPart?(part: string): Promise<Float32Array>;
 }
 

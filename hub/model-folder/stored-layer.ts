@@ -5,7 +5,15 @@
 import { toFloat32 } from "../safetensors/index.ts";
 import type { LayerConfig } from "./gblr-config.ts";
 import type { PackedLayer, TrainableLayer } from "./gblr-layer.ts";
-import { expectBias, expectTensor, geometryOf, type Layer, type LayerPlace, problemOf } from "./layer-tensors.ts";
+import {
+  expectBias,
+  expectTensor,
+  geometryOf,
+  type Layer,
+  type LayerPlace,
+  onlyOnce,
+  problemOf,
+} from "./layer-tensors.ts";
 import { brokenRule, STORED_DENSE, type StoredStructure } from "./structures.ts";
 
 /** A stored layer that is dense or has any structure except GBLR. */
@@ -48,12 +56,24 @@ export function plainLayer(
   const broken = brokenRule(structure, { ...Object.fromEntries(sizes), n_in: nIn, n_out: nOut });
   if (broken !== undefined) throw problemOf(place, `${broken}, by the shapes of ${Object.keys(parts).join(", ")}`);
   expectKernel(place, structure, { sizes, kernel: settings?.kernel });
+  const readPart = async (part: string) => toFloat32(await place.tensors.read(`${place.layer}.${part}`));
   return {
     ...{ name: place.layer, structure: name, isNamed: settings !== undefined, shapes, nIn, nOut, buffers: [] },
     ...geometryOf(settings),
-    readPart: async (part) => toFloat32(await place.tensors.read(`${place.layer}.${part}`)),
-    check: nothingToRead,
+    readPart,
+    check: onlyOnce(async () => {
+      for (const part of structure.permutations ?? []) expectPermutation(place, part, await readPart(part));
+    }),
   };
+}
+
+/** @throws ModelError when the values are not 0 … length − 1 in any order */
+function expectPermutation(place: LayerPlace, part: string, values: Float32Array): void {
+  const seen = new Set<number>();
+  for (const [at, value] of values.entries()) {
+    if (Number.isInteger(value) && value >= 0 && value < values.length && !seen.has(value)) seen.add(value);
+    else throw problemOf(place, `${part} must have each of 0 … ${values.length - 1} once, has ${value} at ${at}`);
+  }
 }
 
 interface Kernel {

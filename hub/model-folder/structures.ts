@@ -20,6 +20,8 @@ export interface StoredStructure {
   readonly signs?: readonly string[];
   /** rules of the sizes; the first broken one is reported. Default none */
   readonly rules?: readonly SizeRule[];
+  /** parts whose values are 0 … length − 1 in any order. Products use them as indices. Default none */
+  readonly permutations?: readonly string[];
   /** sizes whose product is n_in, if no shape has n_in */
   readonly inputSizes?: readonly string[];
   /** sizes that must equal the rows and columns of the kernel in config.json, and the part that has them */
@@ -48,7 +50,7 @@ export interface PythonStructure {
   readonly source?: string;
 }
 
-/** A number, the length of a size by its name, the smaller or the difference of two sizes, or their quotient rounded up. */
+/** A number, the length of a size, the smaller or the difference of two sizes, or their quotient rounded up. */
 export type Bound =
   | number
   | string
@@ -128,6 +130,7 @@ export const STORED_PIFA: StoredStructure = {
     { size: "r", from: 1, to: { smaller: ["n_in", "n_out"] } },
     { size: "rest", is: { difference: ["n_out", "r"] } },
   ],
+  permutations: ["order"],
   python: { linear: "PivotedLinear" },
 };
 

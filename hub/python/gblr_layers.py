@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from gblr_masks import gaudi_mask
-from gblr_rules import check_spans
+from gblr_rules import check_permutation, check_spans
 
 
 class StructuredLinear(nn.Module):
@@ -49,6 +49,10 @@ class StructuredLinear(nn.Module):
             if not fits:
                 must = ", ".join(str(side) for side in wanted)
                 raise ValueError(f'tensor "{self.name}.{part}": must be of shape ({must}), is {shape}')
+
+    def check(self):
+        """Raises a ValueError of one line if values that are used as indices break a rule of the format. Default: there
+        are none."""
 
     def matrix(self):
         """W (n_out, n_in), differentiable in the parameters."""
@@ -121,7 +125,6 @@ class PackedGblrLinear(StructuredLinear):
         return self._placed[1]
 
     def check(self):
-        """Raises a ValueError of one line if the spans break a rule of the format."""
         counts = (self.values_in.numel(), self.values_out.numel())
         check_spans(self.name, self.spans, self.n_in, self.n_out, *counts)
 
@@ -194,6 +197,9 @@ class PivotedLinear(StructuredLinear):
             self.register_buffer(part, torch.zeros(tuple(shape)))
         else:
             super()._add(part, shape)
+
+    def check(self):
+        check_permutation(self.name, "order", self.order)
 
     def matrix(self):
         return torch.cat([self.pivots, self.coefficients @ self.pivots])[self.order.long()]

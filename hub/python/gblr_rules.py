@@ -262,6 +262,13 @@ def check_spans(layer, spans, n_in, n_out, values_in, values_out):
             raise LayerError(layer, f"values_{side} must have {total} values by the lengths in spans, has {values}")
 
 
+def check_permutation(layer, part, values):
+    """Checks that the values of a tensor (n) are 0 ... n - 1 in any order."""
+    ascending = values.cpu().sort().values
+    if ascending.tolist() != list(range(len(ascending))):
+        raise LayerError(layer, f"must have each of 0 ... {len(ascending) - 1} once", part)
+
+
 def check_places(layer, widths, locations, n_in, n_out):
     """Checks widths and locations, which are shares of n: they must be finite, and samples must fit into 32 bits."""
     most = MOST_VALUES / max(n_in, n_out)

@@ -30,7 +30,7 @@ from gblr_config_rules import check_config
 from gblr_files import Tensors
 from gblr_gpt2 import GPT2
 from gblr_images import Images
-from gblr_layers import PackedGblrLinear, StructuredLinear
+from gblr_layers import StructuredLinear
 from gblr_llama import Llama
 from gblr_load import checked_tensors, load
 from gblr_mixer import Mixer
@@ -65,7 +65,7 @@ if PreTrainedModel is not None:
                 # without "gblr", no layer may be structured; transformers would only warn about such tensors
                 checked_tensors({} if gblr is None else {"gblr": gblr}, [Tensors(path)], network.parameter_name)
             for module in model.modules():
-                if isinstance(module, PackedGblrLinear) and not module.spans.is_meta:
+                if isinstance(module, StructuredLinear) and not any(buffer.is_meta for buffer in module.buffers()):
                     module.check()
             return found
 

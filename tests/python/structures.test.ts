@@ -70,14 +70,43 @@ test.skipIf(!torch)("PyTorch computes the same logits", async () => {
   }
 });
 
-test.skipIf(!torch)("the order of PIFA's rows is not a parameter in PyTorch either", async () => {
+test("an order of PIFA's rows that is not a permutation is refused", async () => {
+  const model = tinyModel() as Model;
+  await converted(model, await planConversion(model, { structure: "pifa", budget: 0.6 }));
+  const [layer] = [...model.layers.values()].flatMap(({ name, structure }) =>
+    structure.name === "pifa" ? [name] : [],
+  );
+  const { order } = model.structureParameters(layer as string);
+  const rows = (order as tf.Tensor).size;
+  for (const bad of [rows, -1, 0.5, Number.NaN]) {
+    const values = Array.from({ length: rows }, (_, o) => (o === 2 ? bad : o));
+    tf.tidy(() => (order as tf.Variable).assign(tf.tensor1d(values)));
+    await saveModelNow(model, folder("broken"));
+    await expect(checkModelFolder(folder("broken"))).rejects.toThrow(
+      `${layer}": order must have each of 0 … ${rows - 1} once, has ${bad} at 2`,
+    );
+  }
+  model.dispose();
+});
+
+test.skipIf(!torch)("the order of PIFA's rows is not a parameter in PyTorch either, and is checked", async () => {
   const script = `
-import json, sys
+import json, sys, torch
 sys.path.insert(0, sys.argv[1])
 from modeling_gblr import PivotedLinear
 layer = PivotedLinear("fc", 6, 5, {"pivots": (2, 6), "coefficients": (3, 2), "order": (5,)})
-print(json.dumps([name for name, _ in layer.named_parameters()]))
+answers = []
+for order in ([4, 0, 3, 1, 2], [0, 1, 2, 3, 5], [0, 0, 1, 2, 3], [0, 1, 2, 3, float("nan")]):
+    layer.order.copy_(torch.tensor(order))
+    try:
+        answers.append(layer.check())
+    except ValueError as error:
+        answers.append(str(error))
+print(json.dumps({"names": [name for name, _ in layer.named_parameters()], "answers": answers}))
 `;
-  const names = await askPython<string[]>(torch, script, { args: [folder("pifa")] });
+  const args = [folder("pifa")];
+  const { names, answers } = await askPython<{ names: string[]; answers: (string | null)[] }>(torch, script, { args });
   expect(names.toSorted()).toEqual(["bias", "coefficients", "pivots"]);
+  const refusal = 'tensor "fc.order": must have each of 0 ... 4 once';
+  expect(answers).toEqual([null, refusal, refusal, refusal]);
 });

@@ -116,8 +116,8 @@ export const blast = defineStructure<BlastOptions>(STORED_BLAST, {
     const [outer, inner] = [lengths(basisOut), lengths(basisIn)];
     const coupling = sqrt(mean(square(couplings), [0, 1]));
     const whole = mul(mul(outer, inner), coupling);
-    // With σ the energy of component r and κ its coupling, the curvature in the bases is κ σ and that in a coupling is
-    // (σ / κ J K)². Both are equal for this κ.
+    // Let a component have bases of equal norm, couplings of root mean square κ, and σ = κ ‖u‖ ‖v‖. Then the curvature is
+    // κ σ in the bases and (σ / κ)² / (J K) in a coupling. Both are equal for κ³ = σ / (J K).
     const fair = pow(div(whole, sizes.rows * sizes.columns), 1 / 3);
     const side = sqrt(divNoNan(whole, fair));
     return {

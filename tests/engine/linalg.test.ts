@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { ShapeError } from "../../workbench/engine/core/errors.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { solvePositive, solveTriangular, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
+import { cholesky, solvePositive, solveTriangular, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
 import { forEachEngine } from "./engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "./ops/operands.ts";
 
@@ -219,7 +219,7 @@ forEachEngine("linalg", () => {
     tf.dispose([a, b]);
   });
 
-  test("solvePositive finds no solution of a system that is not positive definite, and leaves nothing behind", async () => {
+  test("solvePositive finds no solution of a system that is not positive definite, and disposes of all tensors", async () => {
     const [a, b] = [matrix([1, 2, 2, 1], [2, 2]), matrix([1, 1], [2, 1])];
     const [stack, rights] = [tf.stack([tf.eye(2), a]), tf.stack([b, b])];
     const before = liveTensors();
@@ -232,6 +232,21 @@ forEachEngine("linalg", () => {
     expect(solvePositive(a, b, { damping: -1 })).rejects.toThrow("damping");
     tf.dispose([a, b, found as tf.Tensor2D]);
   });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    "a system with %d has neither a factor nor a solution",
+    async (bad) => {
+      for (const place of [0, 1, 3]) {
+        const values = [2, 0, 0, 2].with(place, bad);
+        const [a, b] = [matrix(values, [2, 2]), matrix([1, 1], [2, 1])];
+        const before = liveTensors();
+        expect(await cholesky(a)).toBeUndefined();
+        expect(await solvePositive(a, b)).toBeUndefined();
+        expect(liveTensors()).toEqual(before);
+        tf.dispose([a, b]);
+      }
+    },
+  );
 
   const triangles = [false, true].flatMap((transposed) =>
     [

@@ -14,7 +14,7 @@ import {
 import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { forEachEngine } from "./engines.ts";
-import { liveTensors, sample, sampleIds } from "./ops/operands.ts";
+import { expectClose, liveTensors, sample, sampleIds } from "./ops/operands.ts";
 
 const [TOKENS, WIDTH, HEADS, CLASSES, BLOCKS] = [12, 16, 2, 24, 6];
 
@@ -104,6 +104,34 @@ function deep(depth: number, { rows, width, gauge }: { rows: number; width: numb
 }
 
 forEachEngine("valueAndGradients", (engine) => {
+  test.each(["out_in", "in_out"] as const)(
+    "gradients of a variable that was computed from others are passed on to these, layout %s",
+    async (layout) => {
+      const [a, b, x] = [variable(41, [WIDTH, 3]), variable(42, [3, WIDTH]), variable(43, [TOKENS, WIDTH])];
+      const merged = tf.tidy(() => tf.variable(tf.matMul(a, b), true));
+      const before = liveTensors();
+      // The matrix is used twice, so that its parts are summed.
+      const loss = (weight: tf.Tensor) =>
+        tf.sum(tf.square(linear(gelu(linear(x, weight, undefined, { layout })), weight, undefined, { layout })));
+      const whole = (gradient: tf.Tensor): [tf.Variable, tf.Tensor][] => [
+        [a, tf.matMul(gradient, b, false, true)],
+        [b, tf.matMul(a, gradient, true)],
+      ];
+      const product = (left: tf.Tensor2D, right: tf.Tensor2D): [tf.Variable, tf.Tensor][] => [
+        [a, tf.matMul(left, tf.matMul(right, b, false, true), true)],
+        [b, tf.matMul(tf.matMul(left, a), right, true)],
+      ];
+      const expected = await fromTfjs(() => loss(tf.matMul(a, b)) as tf.Scalar, [a, b, x]);
+      for (const passOn of [{ whole }, { whole: () => [], product }]) {
+        const options = { through: new Map([[merged, passOn]]) };
+        const found = await fromOurs(() => loss(merged) as tf.Scalar, [a, b, x], options);
+        for (const [i, numbers] of found.entries()) expectClose(numbers, expected[i] as number[], { tolerance: 1e-5 });
+      }
+      expect(liveTensors()).toEqual(before);
+      tf.dispose([a, b, x, merged]);
+    },
+  );
+
   test("gives the numbers of tf.variableGrads bit by bit and leaves no tensor", async () => {
     const { variables, loss, dispose } = network();
     const expected = await fromTfjs(loss, variables);

@@ -1,4 +1,5 @@
-// The structures that need no layer to compute: all but those of kernels and of loaded files.
+// The structures that need no layer to compute: all but those of kernels, of loaded files, and of pruned matrices, which
+// published.test.ts tests.
 
 import { blast } from "../../workbench/structures/blast.ts";
 import { blockSparse } from "../../workbench/structures/block-sparse.ts";

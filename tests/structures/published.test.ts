@@ -188,7 +188,7 @@ forEachEngine("the published low-rank baselines", () => {
     PATIENCE,
   );
 
-  test("say what they lack", async () => {
+  test("name the calibration data that is missing", async () => {
     const budget = 0.5;
     await expect(startOf("lowrank", "asvd", { budget })).rejects.toThrow(
       "init asvd: fc has no covariance of its inputs; calibrate it first",

@@ -198,7 +198,7 @@ forEachEngine("the refit to outputs", (_, { name: engine }) => {
     expect(await structure.cost(found.parameters)).toBe(await structure.cost(start));
   });
 
-  test("stops when it is aborted, and leaves nothing behind", async () => {
+  test("stops when it is aborted, and disposes of all tensors", async () => {
     const before = liveTensors();
     const weight = toTensor(sample(16, [12, 12])) as tf.Tensor2D;
     const covariance = tensorOf(covarianceOf(17, { nIn: 12, count: 30 }));

@@ -1,5 +1,5 @@
 // Initialization `search` of GBLR where the covariance of inputs is known, on every engine: never worse than the best
-// low rank of the same cost in float64, also where the search finds nothing and low rank itself is taken.
+// low rank of the same cost in float64, also if the search finds nothing and low rank itself is taken.
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
@@ -40,7 +40,7 @@ const makeTables = (...lengths: number[]): void =>
     for (const length of lengths) gaudiMask(tf.zeros([1]), tf.zeros([1]), length);
   });
 
-/** Starts a layer and holds that its matrix is finite, within the budget, and no worse than low rank. */
+/** Initializes a layer and checks that its matrix is finite, within the budget, and no worse than low rank. */
 async function expectNoWorse(matrix: Values, sigma: Values, budget: number) {
   const { rows, columns } = matrix;
   makeTables(rows, columns);
@@ -107,7 +107,7 @@ forEachEngine("init search by outputs", (engine) => {
     }
   });
 
-  test("takes low rank where no blocks can be had, and says so", async () => {
+  test("takes low rank if no blocks have this matrix, and reports it", async () => {
     // All corners are zero and no edge is.
     const [m, n] = [20, 20];
     const crossed = random(64, m, n);
@@ -119,7 +119,7 @@ forEachEngine("init search by outputs", (engine) => {
     expect(zero.by).toBe("activation");
   });
 
-  test("stops between two steps where it is aborted, and leaves nothing behind", async () => {
+  test("stops between two steps when it is aborted, and disposes of all tensors", async () => {
     makeTables(32, 24);
     const before = liveTensors();
     const matrix = random(65, 32, 24);

@@ -1,7 +1,7 @@
 // BLAST matrices (Lee et al., NeurIPS 2024, arXiv 2410.21262): a grid of blocks U_i diag(s_ij) V_jᵀ, where the blocks of
-// a row share U_i and those of a column V_j. With equal couplings it is a low-rank matrix. It is fitted to entries by the
-// authors' preconditioned gradient descent (fit/blast-fit.ts). Sizes that the grid does not divide are padded with zeros in
-// products; parameters are not padded.
+// a row share U_i and those of a column V_j. The numbers s_ij are called couplings here. If all of them are equal, it is
+// a low-rank matrix. It is fitted to entries by the authors' preconditioned gradient descent (fit/blast-fit.ts). Products
+// pad sizes that the grid does not divide with zeros; parameters are not padded.
 
 import {
   div,
@@ -30,7 +30,7 @@ import { cut, filled } from "./block-factors.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { defineStructure } from "./define.ts";
 import { refitBest } from "./fit/activation-start.ts";
-import { type BlastStacks, fitBlast, randomStacks } from "./fit/blast-fit.ts";
+import { type BlastSizes, type BlastStacks, fitBlast, randomStacks } from "./fit/blast-fit.ts";
 import { damped, deviations, fromScaled } from "./fit/input-scale.ts";
 import { outputErrorOf } from "./fit/refit.ts";
 import { type LowRankParameters, nearestFactors, nearestInOutputs } from "./lowrank.ts";
@@ -113,11 +113,11 @@ export const blast = defineStructure<BlastOptions>(STORED_BLAST, {
 
   balanced(parameters) {
     const { basisOut, basisIn, couplings, sizes } = partsOf(parameters);
-    const [outer, inner] = [lengths(basisOut, 0), lengths(basisIn, 0)];
+    const [outer, inner] = [lengths(basisOut), lengths(basisIn)];
     const coupling = sqrt(mean(square(couplings), [0, 1]));
     const whole = mul(mul(outer, inner), coupling);
-    // With σ the energy of component r and κ its coupling, the curvature in the bases is κ σ and that in a coupling is
-    // (σ / κ J K)². Both are equal for this κ.
+    // Let a component have bases of equal norm, couplings of root mean square κ, and σ = κ ‖u‖ ‖v‖. Then the curvature is
+    // κ σ in the bases and (σ / κ)² / (J K) in a coupling. Both are equal for κ³ = σ / (J K).
     const fair = pow(div(whole, sizes.rows * sizes.columns), 1 / 3);
     const side = sqrt(divNoNan(whole, fair));
     return {
@@ -152,16 +152,11 @@ async function* refittedFactors(weight: Tensor2D, options: StartOptions): AsyncG
   return isNearer ? found : { ...found, parameters: low };
 }
 
-const lengths = (matrix: Tensor2D, axis: number): Tensor => sqrt(sum(square(matrix), axis));
+/** Norms of the columns of a matrix. */
+const lengths = (matrix: Tensor2D): Tensor => sqrt(sum(square(matrix), 0));
 
 /** Sizes of a BLAST matrix and of its padded blocks. */
-interface Sizes extends MatrixSize {
-  rows: number;
-  columns: number;
-  height: number;
-  width: number;
-  rank: number;
-}
+type Sizes = MatrixSize & BlastSizes;
 
 const sizesOf = (size: MatrixSize, grid: { rows: number; columns: number; rank: number }): Sizes => ({
   ...size,
@@ -171,7 +166,7 @@ const sizesOf = (size: MatrixSize, grid: { rows: number; columns: number; rank: 
 });
 
 /** Multiply-adds per row, including those with padding. */
-const costOf = ({ rows, columns, height, width, rank }: Omit<Sizes, "nIn" | "nOut">): number =>
+const costOf = ({ rows, columns, height, width, rank }: BlastSizes): number =>
   rank * (rows * height + columns * width + rows * columns);
 
 function partsWithin(size: MatrixSize, budget: number, { blocks: wanted }: BlastOptions): Sizes & { cost: number } {

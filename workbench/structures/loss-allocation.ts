@@ -6,7 +6,7 @@ import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import type { LayerRank } from "./allocation.ts";
 import { allowance, type MatrixSize } from "./budget.ts";
 
-/** The sizes of one layer, and what the loss loses without each of its singular triples. */
+/** The sizes of one layer, and by how much the loss increases without each of its singular triples. */
 export interface LayerEnergies extends MatrixSize {
   name: string;
   /** predicted increases of the loss, in the order of the triples, min(n_out, n_in); each at least 0 */
@@ -17,8 +17,8 @@ export interface LayerEnergies extends MatrixSize {
 
 /**
  * Chooses ranks of at least 1. Starting there, the budget goes step by step to the layer whose loss falls most for each
- * multiply-add, where a step may be several ranks, or from a rank to the dense matrix. The sum of losses is the smallest
- * possible one for the cost before the last steps, which fill the rest of the budget.
+ * multiply-add, where a step may be several ranks, or from a rank to the dense matrix. Until a step is not affordable,
+ * the sum of losses is the smallest possible for its cost; then smaller steps spend the rest of the budget.
  * @param budget share of all layers' dense multiply-adds
  * @returns the ranks; `error` is the predicted increase of the loss
  * @throws EngineError when rank 1 in every layer is not affordable within the budget

@@ -77,8 +77,8 @@ export interface StartOptions {
   /** Σ (n_in, n_in) of the layer's inputs; required where `INIT_KINDS` says so */
   covariance?: Tensor2D | undefined;
   /**
-   * (n_in), float32, at least 0, required where `INIT_KINDS` says so: for each input, the sum over outputs of the mean of (∂L/∂W)² over
-   * calibration batches, where L is the loss. A common factor does not matter
+   * (n_in), float32, at least 0; required where `INIT_KINDS` says so. For each input, the sum over outputs of the mean of
+   * (∂L/∂W)² over calibration batches, where L is the loss. A common factor does not matter
    */
   importance?: Tensor1D | undefined;
   /** GBLR: rule for initial widths, see gblr/init/rules.ts */
@@ -91,7 +91,7 @@ export interface StartOptions {
   triples?: Triples | undefined;
   /** optimizer steps of a `search` by entries */
   searchSteps: number;
-  /** GBLR: blocks of a `search` by outputs begin and end at multiples of so many samples. Default 1 */
+  /** GBLR: blocks of a `search` by outputs begin and end at multiples of this number of samples. Default 1 */
   quantum?: number | undefined;
   /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
@@ -115,7 +115,7 @@ export interface StartedLayer {
   parameters: StructureParameters;
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
-  /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
+  /** GBLR: the tiles that a search by outputs has fitted, and how much each lowers the error */
   tiles?: readonly TileSummary[];
 }
 

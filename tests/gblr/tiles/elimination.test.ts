@@ -66,13 +66,13 @@ function sumOfBlocks(blocks: readonly Block[], { nIn, nOut }: Sizes): Matrix {
 
 const largestOf = (matrix: Matrix): number => Math.max(0, ...matrix.to1DArray().map(Math.abs));
 
-/** Holds that blocks are the same matrix as the tiles. */
+/** Checks that blocks are the same matrix as the tiles. */
 function expectSame(blocks: readonly Block[], expected: Matrix, sizes: Sizes): void {
   const difference = largestOf(Matrix.sub(sumOfBlocks(blocks, sizes), expected));
   expect(difference).toBeLessThanOrEqual(1e-9 * largestOf(expected));
 }
 
-/** Holds that the blocks of each tile have the windows that its cost is counted from, inside the tile. */
+/** Checks that the blocks of each tile have the windows that its cost is counted from, inside the tile. */
 function expectWindows(layout: Layout, ranks: readonly number[], blocks: readonly Block[]): void {
   let next = 0;
   for (const [tile, place] of layout.tiles.entries()) {
@@ -89,7 +89,7 @@ function expectWindows(layout: Layout, ranks: readonly number[], blocks: readonl
   expect(blocks.length).toBe(next);
 }
 
-/** Eliminates tiles of these ranks with random factors, and holds that the result is right. */
+/** Eliminates tiles of these ranks with random factors, and checks the result. */
 function check(layout: Layout, ranks: readonly number[], sizes: Sizes, seed: number): void {
   const factors = factorsFor(layout, ranks, seed);
   const expected = sumOfTiles(layout, factors, sizes);

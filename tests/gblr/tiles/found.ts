@@ -1,4 +1,4 @@
-// Runs the tile search, and works out what it found from the definition of GBLR blocks, in float64.
+// Runs the tile search, and computes the matrix of its result from the definition of GBLR blocks, in float64.
 
 import { expect } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
@@ -47,7 +47,7 @@ export async function blocksIn(
   return { dense: { values: dense, rows, columns }, cost, blocks };
 }
 
-/** What the search says and what it found; undefined if it found nothing. Holds that no tensor is left. */
+/** What the search reports and what it found; undefined if it found nothing. Checks that no tensor is left. */
 export async function searched(weight: Values, sigma: Values, options: TileSearchOptions) {
   const before = liveTensors();
   const [target, covariance] = [tensorOf(weight), tensorOf(sigma)];
@@ -69,7 +69,7 @@ export async function searched(weight: Values, sigma: Values, options: TileSearc
   return result;
 }
 
-/** The metric in which errors are measured: Σ^½, or the identity where nothing is known of the inputs. */
+/** The metric in which errors are measured: Σ^½, or the identity if Σ is zero. */
 export const seenRoot = (sigma: Values): Values =>
   rootOf(
     normOf(sigma) === 0 ? (COVARIANCES["the identity"] as (_: number, n: number) => Values)(0, sigma.rows) : sigma,

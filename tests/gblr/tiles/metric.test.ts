@@ -59,7 +59,7 @@ forEachEngine("OutputMetric", () => {
     },
   );
 
-  test("is a multiple of the Frobenius norm where nothing is known of the inputs", async () => {
+  test("is a multiple of the Frobenius norm if the covariance is zero", async () => {
     const covariance = tf.zeros<tf.Rank.R2>([9, 9]);
     const metric = await OutputMetric.of(covariance);
     const eye = tf.eye(9);
@@ -121,7 +121,7 @@ forEachEngine("OutputMetric", () => {
     metric.dispose();
   });
 
-  test("a matrix that is not a covariance is refused, and leaves nothing behind", async () => {
+  test("a matrix that is not a covariance is refused, and no tensor is left", async () => {
     const covariance = tf.tensor2d([1, 2, 2, 1], [2, 2]);
     const before = liveTensors();
     const error = await OutputMetric.of(covariance).then(undefined, (reason: unknown) => reason);

@@ -1,5 +1,5 @@
 // searchTiles on every engine: within the budget as GBLR matrices count, never worse than the best low rank of the same
-// cost in float64, however special the matrix, and nothing left behind.
+// cost in float64, also for special matrices, and no tensor is left.
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
@@ -22,7 +22,7 @@ const weight = (name: string, seed: number, m: number, n: number): Values =>
 /** Rounding of float32, as a share of the outputs. */
 const ROUNDING = 2e-6;
 
-/** Searches, and holds what the search promises: the budget, and an error of at most that of the best low rank. */
+/** Searches, and checks what the search promises: the budget, and an error of at most that of the best low rank. */
 async function expectPromises(matrix: Values, sigma: Values, allowed: number) {
   const found = await searched(matrix, sigma, { allowed });
   if (found === undefined) return undefined;
@@ -153,7 +153,7 @@ forEachEngine("searchTiles", (engine) => {
     expect(one?.steps.length).toBeGreaterThan(10);
   });
 
-  test("leaves nothing behind where it is left early", async () => {
+  test("disposes of all tensors when its loop is left early", async () => {
     const [target, sigma] = [tensorOf(random(12, 20, 36)), tensorOf(covariance("many mixed inputs", 13, 36))];
     const before = liveTensors();
     for (const most of [1, 12, 25]) {

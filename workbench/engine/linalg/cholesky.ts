@@ -1,12 +1,13 @@
 // The Cholesky decomposition of a symmetric positive definite matrix, and the solution of linear systems with it, on any
 // engine. They use the backend's kernel if it has one (torch), and otherwise compute on the host. Both compute in
-// float64 and round once. Neither has a gradient.
+// float64 and round once. They have no gradient.
 
 import { getBackend, getKernel, type Tensor, type Tensor2D, tensor, tensor2d } from "@tensorflow/tfjs-core";
 import { CholeskyDecomposition, Matrix } from "ml-matrix";
 import { CHOLESKY, CHOLESKY_SOLVE } from "../ops/kernels.ts";
 import { runKernel } from "../ops/op.ts";
 import { expectOperand, expectSetting } from "../ops/operands.ts";
+import { isAllFinite } from "./finite.ts";
 
 /** Options of `cholesky` and `solvePositive`. */
 export interface DampingOptions {
@@ -17,11 +18,12 @@ export interface DampingOptions {
 /**
  * The lower triangular matrix L with L Lᵀ = (A + Aᵀ) / 2 + damping · I.
  * @param matrix A, float32 (n, n)
- * @returns L, float32 (n, n); undefined if the sum is not positive definite
+ * @returns L, float32 (n, n); undefined if the sum is not positive definite, or not finite
  * @throws ShapeError when the matrix is not square, or the damping is negative
  */
 export async function cholesky(matrix: Tensor2D, { damping = 0 }: DampingOptions = {}): Promise<Tensor2D | undefined> {
   const n = expectSystem("cholesky", matrix, damping);
+  if (!(await isAllFinite(matrix))) return undefined;
   if (getKernel(CHOLESKY, getBackend())) {
     return foundOf(runKernel(CHOLESKY, { x: matrix }, { damping }) as [Tensor2D, Tensor]);
   }
@@ -33,7 +35,7 @@ export async function cholesky(matrix: Tensor2D, { damping = 0 }: DampingOptions
  * The solution X of ((A + Aᵀ) / 2 + damping · I) X = B for each matrix of a stack.
  * @param matrix A, float32 (…, n, n)
  * @param right B, float32 (…, n, m), with the same leading axes
- * @returns X, float32 (…, n, m); undefined if one of the sums is not positive definite
+ * @returns X, float32 (…, n, m); undefined if one of the sums is not positive definite, or not finite
  * @throws ShapeError when shapes do not fit, or the damping is negative
  */
 export async function solvePositive<T extends Tensor>(
@@ -43,6 +45,7 @@ export async function solvePositive<T extends Tensor>(
 ): Promise<T | undefined> {
   const n = expectSystem("solvePositive", matrix, damping);
   expectOperand("solvePositive", { right }, { dtype: "float32", shape: [...matrix.shape.slice(0, -1), "m"] });
+  if (!(await isAllFinite(matrix))) return undefined;
   if (getKernel(CHOLESKY_SOLVE, getBackend())) {
     return foundOf(runKernel(CHOLESKY_SOLVE, { x: matrix, right }, { damping }) as [T, Tensor]);
   }
@@ -53,7 +56,7 @@ export async function solvePositive<T extends Tensor>(
     const factor = hostFactor(matrices.slice(at * n * n, (at + 1) * n * n), n, damping);
     if (!factor) return undefined;
     const own = rights.slice(at * n * columns, (at + 1) * n * columns);
-    solutions.set(factor.solve(hostMatrix(own, [n, columns])).to1DArray(), at * n * columns);
+    solutions.set(factor.solve(Matrix.from1DArray(n, columns, own)).to1DArray(), at * n * columns);
   }
   return tensor(solutions, right.shape) as T;
 }
@@ -75,17 +78,9 @@ async function foundOf<T extends Tensor>([found, failed]: [T, Tensor]): Promise<
 }
 
 function hostFactor(values: ArrayLike<number>, n: number, damping: number): CholeskyDecomposition | undefined {
-  const whole = hostMatrix(values, [n, n]);
+  const whole = Matrix.from1DArray(n, n, values);
   const symmetric = whole.clone().add(whole.transpose()).mul(0.5);
   for (let i = 0; i < n; i++) symmetric.set(i, i, symmetric.get(i, i) + damping);
   const factor = new CholeskyDecomposition(symmetric);
   return factor.isPositiveDefinite() ? factor : undefined;
-}
-
-function hostMatrix(values: ArrayLike<number>, [rows, columns]: [number, number]): Matrix {
-  const matrix = new Matrix(rows, columns);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) matrix.set(i, j, values[i * columns + j] as number);
-  }
-  return matrix;
 }

@@ -1,22 +1,11 @@
 // The singular value decomposition and the eigendecomposition of a symmetric matrix on any engine. They use the
 // backend's kernel if it has one (torch), and otherwise compute on the host in float64. Neither has a gradient.
 
-import {
-  getBackend,
-  getKernel,
-  mul,
-  sum,
-  type Tensor,
-  type Tensor1D,
-  type Tensor2D,
-  tensor1d,
-  tensor2d,
-  tidy,
-} from "@tensorflow/tfjs-core";
-import { ShapeError } from "../core/errors.ts";
+import { getBackend, getKernel, type Tensor1D, type Tensor2D, tensor1d, tensor2d } from "@tensorflow/tfjs-core";
 import { SVD, SYMMETRIC_EIGEN } from "../ops/kernels.ts";
 import { runKernel } from "../ops/op.ts";
 import { expectOperand, expectSetting } from "../ops/operands.ts";
+import { expectFinite } from "./finite.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "./float64.ts";
 
 /** Singular triples of a matrix, largest first. */
@@ -100,24 +89,4 @@ export async function symmetricEigen(matrix: Tensor2D): Promise<SymmetricEigen> 
   }
   const { values, vectors } = symmetricEigenFloat64(Float64Array.from(await matrix.data()), n);
   return { values: tensor1d(Float32Array.from(values)), vectors: columnsOf(vectors, n, n) };
-}
-
-/**
- * Checks that all values of operands are finite.
- * @param operands operands by name, e.g. `{ matrix }`
- * @throws ShapeError such as `svd: matrix must be finite, it holds Infinity or NaN`
- */
-export async function expectFinite(op: string, operands: Record<string, Tensor>): Promise<void> {
-  for (const [name, tensor] of Object.entries(operands)) {
-    if (tensor.size === 0) {
-      continue;
-    }
-    // 0 · x is NaN where x is not finite, and a sum propagates it; the max of some engines does not.
-    const probe = tidy(() => sum(mul(tensor, 0)));
-    const [zero] = await probe.data();
-    probe.dispose();
-    if (zero !== 0) {
-      throw new ShapeError(`${op}: ${name} must be finite, it holds Infinity or NaN`);
-    }
-  }
 }

@@ -1,5 +1,7 @@
 // Matrix decompositions on every engine.
 
 export { cholesky, type DampingOptions, solvePositive } from "./cholesky.ts";
-export { expectFinite, type Svd, type SvdOptions, type SymmetricEigen, svd, symmetricEigen } from "./decompositions.ts";
+export { type Svd, type SvdOptions, type SymmetricEigen, svd, symmetricEigen } from "./decompositions.ts";
+export { diagonalOf } from "./diagonal.ts";
+export { expectFinite } from "./finite.ts";
 export { solveTriangular } from "./triangular.ts";

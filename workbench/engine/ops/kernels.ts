@@ -157,7 +157,7 @@ export type CholeskyAttributes = { damping: number };
 
 /**
  * x (…, n, n), right (…, n, m) → (x + damping · I)⁻¹ right (…, n, m), by Cholesky in float64, and for each matrix a number
- * as of `CHOLESKY`
+ * that is not 0 if the sum is not positive definite
  */
 export const CHOLESKY_SOLVE = "CholeskySolve";
 export type CholeskySolveInputs = { x: TensorInfo; right: TensorInfo };

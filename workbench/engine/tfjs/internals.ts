@@ -35,7 +35,7 @@ export function assertVersion(packageName: string, version: string): void {
 /** Computes the gradient of one input. */
 export interface GradientThunk {
   (): Tensor;
-  /** for a gradient leftᵀ right, the result of `use` on the two, without computing the gradient; called instead of it */
+  /** if the gradient is leftᵀ right: calls `use` with both factors and returns its result, instead of the gradient */
   product?<T>(use: (left: Tensor2D, right: Tensor2D) => T): T;
 }
 

@@ -21,7 +21,7 @@ interface GradientOptions {
   onto?: Map<Variable, Tensor>;
   /**
    * Variables that are computed from others outside the loss, such as a merged weight, each with the chain rule to those
-   * others. Their gradients are passed on as soon as they are found, and are not returned
+   * others. Their gradients are passed on as soon as they are computed, and are not returned.
    */
   through?: ReadonlyMap<Variable, PassOn>;
 }
@@ -33,7 +33,7 @@ export type Parts = [Variable, Tensor][];
 export interface PassOn {
   /** @param gradient of the computed variable */
   whole(gradient: Tensor): Parts;
-  /** The same for a matrix whose gradient is leftᵀ right, which is not computed. Default: it is computed */
+  /** The same for a matrix whose gradient is leftᵀ right, from both factors. Default: `whole` of their product */
   product?: ((left: Tensor2D, right: Tensor2D) => Parts) | undefined;
 }
 
@@ -132,7 +132,7 @@ interface Walk {
   through: ReadonlyMap<Variable, PassOn>;
 }
 
-/** Gradients are passed on from tensors with these ids. */
+/** The chain rules of computed variables, by tensor id. */
 type Passed = ReadonlyMap<number, PassOn>;
 
 /**
@@ -190,7 +190,10 @@ function passBack(
   for (const [id, gradient] of found) accumulate(gradients, id, gradient);
 }
 
-/** The gradients of a node's inputs by tensor id; for those that are passed on, what becomes of them. */
+/**
+ * The gradients of a node's inputs by tensor id. For an input in `passed`, they are the gradients of the variables from
+ * which it was computed.
+ */
 function inputGradients(
   node: TapeNode,
   inputs: readonly string[],
@@ -216,7 +219,7 @@ function inputGradients(
   });
 }
 
-/** What a gradient is passed on as. */
+/** The gradients of the variables from which an input of a node was computed, by tensor id. */
 function partsOf(
   node: TapeNode,
   name: string,

@@ -2,20 +2,8 @@
 // block for the remainder, and dead blocks, which still have a gradient. The factors come from a given decomposition;
 // there is no search.
 
-import {
-  gather,
-  matMul,
-  mul,
-  reshape,
-  slice,
-  sub,
-  sum,
-  type Tensor2D,
-  tensor1d,
-  tensor2d,
-  tensor3d,
-  tidy,
-} from "@tensorflow/tfjs-core";
+import { matMul, mul, reshape, slice, sub, sum, type Tensor2D, tensor2d, tensor3d, tidy } from "@tensorflow/tfjs-core";
+import { diagonalOf } from "../../engine/linalg/index.ts";
 import type { GblrParameters } from "../matrix.ts";
 import { locationsByRule, type Sides, widthValues } from "./rules.ts";
 import type { SvdFactors } from "./svd.ts";
@@ -87,8 +75,9 @@ export async function spendBudget(
     output: reshape(slice(lr_weight2, full, 1), [nOut]),
   }));
   const [v, u] = [await rows.input.data(), await rows.output.data()];
-  const seen = covariance && (await diagonalOf(covariance));
-  const spans = placeRest(rest, { input: energies(v, seen), output: energies(u) });
+  const variances = covariance && diagonalOf(covariance);
+  const spans = placeRest(rest, { input: energies(v, await variances?.data()), output: energies(u) });
+  variances?.dispose();
   for (const tensor of Object.values(rows)) tensor.dispose();
   widths[full] = spans.input.length / nIn;
   widths[blocks + full] = spans.output.length / nOut;
@@ -183,13 +172,4 @@ function onlyBlock(blocks: number, block: number, scale: number) {
   const values = new Float32Array(blocks).fill(1);
   values[block] = scale;
   return tensor3d(values, [blocks, 1, 1]);
-}
-
-async function diagonalOf(matrix: Tensor2D): Promise<Float32Array> {
-  const n = matrix.shape[0];
-  const places = Int32Array.from({ length: n }, (_, i) => i * n + i);
-  const diagonal = tidy(() => gather(reshape(matrix, [n * n]), tensor1d(places, "int32")));
-  const values = (await diagonal.data()) as Float32Array;
-  diagonal.dispose();
-  return values;
 }

@@ -1,6 +1,6 @@
-// Whitening: a factor S of the covariance Σ of a layer's inputs, with which the output error ‖M Σ^½‖ of a matrix M is the
-// norm ‖M S‖. S is the symmetric root from the eigenvectors, or a Cholesky factor, which is computed many times faster.
-// M S has the same left singular vectors and the same singular values with both. Layers with the same Σ share one S.
+// Whitening: a factor S of the covariance Σ = S Sᵀ of a layer's inputs. The output error ‖M Σ^½‖ of a matrix M is ‖M S‖.
+// S is the symmetric root from the eigenvectors, or a Cholesky factor, which is computed many times faster. M S has the
+// same left singular vectors and the same singular values with both. Layers with the same Σ share one S.
 
 import {
   add,
@@ -19,7 +19,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { cholesky, symmetricEigen } from "../../engine/linalg/index.ts";
 
-/** Ways to factor a covariance: S = L of Σ = L Lᵀ, or the symmetric root. */
+/** Ways to factor a covariance: by Cholesky, or as the symmetric root. */
 export const WHITENINGS = ["cholesky", "eigen"] as const;
 /** Name of a way to factor a covariance. */
 export type Whitening = (typeof WHITENINGS)[number];

@@ -2,8 +2,9 @@
 // entry at a corner of the window as the pivot; its column and its row are the factors of one block, and what remains
 // of the tile is zero in that row and that column, so the window gets one sample shorter on both sides. A tile of rank p
 // is exhausted after p steps. Of the four corners the one with the largest entry is taken, which keeps the elimination
-// well-conditioned; with a quantum, corners have several samples (shrinking-window.ts). Rows and columns of zeros at the edges of a tile are left out, so that blocks can be narrower, and
-// fewer, than their layout says. It runs on the host in float64.
+// well-conditioned; with a quantum, corners have several samples (shrinking-window.ts). Rows and columns of zeros at the
+// edges of a tile are left out, so that blocks can be narrower, and fewer, than their layout says. It runs on the host
+// in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
 import { floorTo, type Layout, type Tile } from "./layout.ts";

@@ -18,7 +18,7 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { svd } from "../../engine/linalg/index.ts";
-import { type Layout, layoutCost, mostRank, type Tile } from "./layout.ts";
+import { type Layout, layoutCost, mostRank, type Tile, tilesInUse } from "./layout.ts";
 import { lengthOf, type OutputMetric } from "./metric.ts";
 
 /** The factors of a tile of rank p above 0. */
@@ -63,7 +63,7 @@ export class TileFit {
     return layoutCost(this.layout, this.ranks);
   }
 
-  /** ‖W − W'‖ in the metric of outputs, as a share of ‖W‖. */
+  /** ‖T − W'‖ in the metric of outputs, as a share of ‖T‖. */
   async error(): Promise<number> {
     const squares = tidy(() => sum(sum(square(this.residual), 1)));
     const [value = 0] = await squares.data();
@@ -103,7 +103,7 @@ export class TileFit {
   /** Raises and lowers ranks one by one until they cost at most `allowed` and no further rank is affordable. */
   settle(allowed: number): void {
     const { layout, ranks } = this;
-    const open = layout.tiles.flatMap((_, tile) => (tile === 0 && layout.shared === 0 ? [] : [tile]));
+    const open = tilesInUse(layout);
     const changed = (tile: number, by: number) => ranks.map((rank, i) => (i === tile ? rank + by : rank));
     const energy = (tile: number, at: number) => this.energies[tile]?.[at] ?? 0;
     const worth = (tile: number, by: 1 | -1) => {
@@ -139,7 +139,7 @@ export class TileFit {
     return found;
   }
 
-  /** By how much the squared error, as a share of ‖W‖², would be larger without a tile; 0 for a tile of rank 0. */
+  /** By how much the squared error, as a share of ‖T‖², would be larger without a tile; 0 for a tile of rank 0. */
   async worthOf(tile: number): Promise<number> {
     const { rows } = this.layout.tiles[tile] as Tile;
     const factors = this.factors[tile];

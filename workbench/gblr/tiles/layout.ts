@@ -3,8 +3,8 @@
 // staggered windows of GBLR blocks can express, so that a tile of rank p with a rows and c columns costs about
 // p (a + c − p) multiply-adds instead of p (a + c). A layout has one tile of the whole matrix, the shared one, and
 // further tiles for groups of columns or of rows. What a group has in common with the shared tile is a freedom as well,
-// of p times the shared rank. docs/method.md derives both. With a quantum, windows begin and end at its multiples, as
-// fast products want it: they are longer, so ranks at the same cost are smaller. This file uses no tensors.
+// of p times the shared rank. docs/method.md derives both. With a quantum, windows begin and end at its multiples, which
+// fast products need; they are longer then, so ranks at the same cost are smaller. This file uses no tensors.
 
 import type { Sides } from "../init/rules.ts";
 import { lengthOf, type Range } from "./metric.ts";
@@ -20,7 +20,7 @@ export interface Layout {
   tiles: readonly Tile[];
   /** the side that the groups divide */
   divides: "columns" | "rows";
-  /** share of the rank of a layout with the shared tile alone with which this tile starts; 0 for none throughout */
+  /** initial rank of the shared tile, as a share of the rank that it would have without groups; 0 if it is not used */
   shared: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of the side; 1 for any sample */
   quantum: number;
@@ -57,6 +57,10 @@ export const wholeLayout = (sides: QuantizedSides): Layout => {
   const { tiles, ...layout } = dividedLayout(sides, { divides: "columns", groups: 1, shared: 1 });
   return { tiles: tiles.slice(0, 1), ...layout };
 };
+
+/** Indices of the tiles that can have a rank above 0. */
+export const tilesInUse = ({ tiles, shared }: Layout): number[] =>
+  [...tiles.keys()].filter((tile) => tile > 0 || shared > 0);
 
 /** Rows and columns at the corner of a tile in which its factors are zero because of the shared tile. */
 export function skipped(
@@ -100,7 +104,7 @@ export function mostRank(layout: Layout, tile: number, ranks: readonly number[])
   return Math.max(0, room(0, widest));
 }
 
-/** The largest rank of equal tiles, the shared tile's rank being given, that costs at most `allowed`. */
+/** The ranks of all tiles with a given rank of the shared tile: groups have the largest equal rank within `allowed`. */
 export function equalRanks(layout: Layout, shared: number, allowed: number): number[] {
   const groups = layout.tiles.length - 1;
   const ranksFor = (rank: number) => [shared, ...new Array<number>(groups).fill(rank)];

@@ -1,11 +1,10 @@
-// The metric of outputs. With Σ = L Lᵀ the error of a layer's outputs is ‖(T − W') L‖, so a matrix is compared after a
-// product with L. A block that covers the columns J of W' lies, after that product, in the span of the rows J of L. An
-// orthonormal basis of this span makes the best block of a given rank a truncated singular value decomposition.
+// The metric of outputs. With Σ = L Lᵀ the error of a layer's outputs is ‖(T − W') L‖, so matrices are compared after a
+// product with L. After that product, a block that covers the columns J of W' lies in the span of the rows J of L. In an
+// orthonormal basis of this span, the best block of a given rank is a truncated singular value decomposition.
 
 import {
   add,
   div,
-  gather,
   matMul,
   mul,
   relu,
@@ -16,12 +15,11 @@ import {
   type Tensor,
   type Tensor1D,
   type Tensor2D,
-  tensor1d,
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
 import { EngineError } from "../../engine/core/errors.ts";
-import { cholesky, solveTriangular } from "../../engine/linalg/index.ts";
+import { cholesky, diagonalOf, solveTriangular } from "../../engine/linalg/index.ts";
 
 /** Samples from `start` up to, but not including, `end`. */
 export interface Range {
@@ -177,15 +175,3 @@ async function basisOf(own: Tensor2D, gram: Tensor2D): Promise<Basis> {
 /** Multiplies row i of a matrix by factor i. */
 const scaledRows = (matrix: Tensor2D, factors: Tensor1D): Tensor2D =>
   tidy(() => mul(matrix, reshape(factors, [-1, 1])) as Tensor2D);
-
-/** The diagonal of a square matrix, (n). */
-function diagonalOf(matrix: Tensor2D): Tensor1D {
-  const n = matrix.shape[0];
-  const places = tensor1d(
-    Int32Array.from({ length: n }, (_, i) => i * n + i),
-    "int32",
-  );
-  const diagonal = gather(reshape(matrix, [n * n]), places) as Tensor1D;
-  places.dispose();
-  return diagonal;
-}

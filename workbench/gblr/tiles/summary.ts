@@ -16,8 +16,8 @@ export interface TileSummary {
   /** multiply-adds per row */
   cost: number;
   /**
-   * by how much the square of the relative output error would be larger without this tile. Tiles overlap, so that the
-   * sum over tiles is not a share of anything
+   * by how much the square of the relative output error would be larger without this tile. Tiles overlap, so these
+   * numbers do not add up to 1
    */
   worth: number;
 }

@@ -66,8 +66,8 @@ export function randomStacks({ rows, columns, height, width, rank }: BlastSizes,
 }
 
 /**
- * Improves factors of a matrix. The step is 2 at first, because the gradient is that of the whole squared error, and
- * decreases linearly to 0.
+ * Improves factors of a matrix. The factor of the steps falls linearly from 2 to 0. It is 2 and not 1 at the start because
+ * the authors use the gradient of the whole squared error, not of half of it.
  * @param grid the matrix as blocks, float32 (J, K, height, width), of about unit variance
  * @param start factors to start from; disposed of
  */
@@ -113,7 +113,7 @@ function scaled(scales: Tensor3D, bases: Tensor3D): Tensor3D {
 }
 
 interface Step {
-  /** of the step, relative to that which would minimize a squared error without damping */
+  /** factor of the step; 1 would minimize the squared error without damping */
   size: number;
   delta: number;
   /** squared norm of the matrix */

@@ -16,40 +16,41 @@ import {
   onesLike,
   relu,
   sqrt,
-  sum,
   type Tensor1D,
   type Tensor2D,
   tidy,
   transpose,
   where,
 } from "@tensorflow/tfjs-core";
+import { diagonalOf } from "../../engine/linalg/index.ts";
 import type { Structure, StructureParameters } from "../structure.ts";
 
 /** Scales below this share of the largest are raised to it, so that they can be divided by. */
 const LEAST_SCALE = 1e-4;
+/** Share of the norm of Σ that is added to its diagonal, as in the closed form of low rank. */
+const RIDGE = 1e-6;
 
 /**
  * The symmetric part of Σ plus a share of its Frobenius norm on the diagonal, so that directions that did not occur in
  * the calibration keep their entries. The identity if Σ is zero.
  * @param covariance Σ, float32 (n_in, n_in)
- * @param ridge the share. Default 1e-6, as in the closed form of low rank
  */
-export function damped(covariance: Tensor2D, ridge = 1e-6): Tensor2D {
+export function damped(covariance: Tensor2D): Tensor2D {
   return tidy(() => {
     const identity = eye(covariance.shape[0]);
     const symmetric = mul(add(covariance, transpose(covariance)), 0.5);
     const size = norm(covariance);
     const isZero = cast(equal(size, 0), "float32");
-    return add<Tensor2D>(symmetric, mul(identity, add(mul(size, ridge), isZero)));
+    return add<Tensor2D>(symmetric, mul(identity, add(mul(size, RIDGE), isZero)));
   });
 }
 
 /** Root mean squares of the inputs, (n_in): square roots of the diagonal of Σ. */
 export function magnitudes(covariance: Tensor2D): Tensor1D {
-  return tidy(() => sqrt(relu(sum(mul(covariance, eye(covariance.shape[0])), 1))));
+  return tidy(() => sqrt(relu(diagonalOf(covariance))));
 }
 
-/** The same as a scale: none of them is 0, and all are 1 if Σ is zero. */
+/** Root mean squares of the inputs as a scale that can be divided by; all ones if Σ is zero. */
 export const deviations = (covariance: Tensor2D): Tensor1D => tidy(() => positive(magnitudes(covariance)));
 
 /** A scale whose smallest values are raised so that they can be divided by; all ones if it is zero. */

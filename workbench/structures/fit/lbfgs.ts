@@ -41,8 +41,6 @@ export interface Iteration {
 export interface Minimum extends Iteration {
   /** the best point, which belongs to the caller */
   point: Tensor1D;
-  /** the value at the start */
-  first: number;
 }
 
 /** A point on the line of a search, at `step` along the direction. */
@@ -97,7 +95,6 @@ export async function* minimize(
   const nowhere = tidy(() => mul<Tensor1D>(start, 0));
   let current = await at(0, start, nowhere);
   nowhere.dispose();
-  const before = current.value;
   try {
     while (used < evaluations) {
       const direction = tidy(() => downhill(current.gradient, pairs));
@@ -123,7 +120,7 @@ export async function* minimize(
       yield { value: current.value, evaluations: used };
     }
     const { point, value } = current;
-    return { point: clone(point), value, first: before, evaluations: used };
+    return { point: clone(point), value, evaluations: used };
   } finally {
     release(current.point, current.gradient);
     for (const pair of pairs) releasePair(pair);

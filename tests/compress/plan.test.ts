@@ -92,6 +92,37 @@ describe("a plan", () => {
     expect(share(plan, "h.0.mlp.c_proj")).toBeLessThan(share(uniform, "h.0.mlp.c_proj"));
   });
 
+  test("by the loss, ranks cost what the initialization needs for them, so that more of them are affordable", async () => {
+    const decay = (name: string) => (name.endsWith("c_proj") ? 0.75 : 0.97);
+    const { layers } = await planConversion(model, { structure: "lowrank", budget: 0.5 });
+    const energies = new Map(
+      layers.map(({ name, nIn, nOut }) => {
+        const values = Array.from({ length: Math.min(nIn, nOut) }, (_, i) => decay(name) ** (2 * i));
+        return [name, values] as const;
+      }),
+    );
+    /** the largest rank r with r (n_out + n_in − r) + r ≤ cost */
+    const rankWithin = ({ nIn, nOut, cost }: ConversionPlan["layers"][number]) =>
+      Math.max(
+        ...Array.from({ length: Math.min(nIn, nOut) }, (_, i) => i + 1).filter((r) => r * (nIn + nOut - r) + r <= cost),
+      );
+    const left = ({ layers }: ConversionPlan) =>
+      layers.reduce((total, layer) => {
+        const rest = layer.structure === "dense" ? [] : (energies.get(layer.name) ?? []).slice(rankWithin(layer));
+        return rest.reduce((sum, energy) => sum + energy, total);
+      }, 0);
+    const planned = (structure: string, init: PlanOptions["init"], budget: number) =>
+      planConversion(model, { structure, allocation: "loss", energies, budget, ...(init && { init }) });
+    for (const budget of [0.5, 0.8]) {
+      const own = await planned("gblr", "search", budget);
+      const plain = await planned("gblr", "activation", budget);
+      for (const plan of [own, plain]) expect(plan.totals.share).toBeLessThanOrEqual(budget);
+      expect(own.totals.share).toBeGreaterThan(budget - 0.01);
+      // The search reaches these ranks with the costs of both plans.
+      expect(left(own)).toBeLessThan(left(plain));
+    }
+  });
+
   test("takes the layers that the recipe converts, or those that a pattern names", async () => {
     const names = async (layers?: PlanOptions["layers"]) =>
       (await planConversion(model, { structure: "lowrank", budget: 0.5, ...(layers && { layers }) })).layers.map(

@@ -3,7 +3,8 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { allocateRanks, type LayerRank, type LayerSpectrum } from "../../workbench/structures/allocation.ts";
+import { allocateRanks, type LayerSpectrum } from "../../workbench/structures/allocation.ts";
+import type { LayerRank } from "../../workbench/structures/rank-ladder.ts";
 
 const layer = fc
   .record({

@@ -8,11 +8,12 @@ import { isDense } from "../../hub/model-folder/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, type LayerInfo, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import { allocateRanks, type LayerRank, type LayerSpectrum } from "../structures/allocation.ts";
+import { allocateRanks, type LayerSpectrum } from "../structures/allocation.ts";
 import { allowance } from "../structures/budget.ts";
 import { matrixOfPosition } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import { allocateByLoss } from "../structures/loss-allocation.ts";
+import { factorsCost, type LayerRank, type RankCost } from "../structures/rank-ladder.ts";
 import type { Structure } from "../structures/structure.ts";
 import type { Decompositions } from "./decompositions.ts";
 import type { PlannedLayer } from "./plan.ts";
@@ -27,6 +28,8 @@ interface ToShare {
   layers: readonly LayerToPlan[];
   /** share of the dense multiply-adds of all layers together */
   budget: number;
+  /** what a rank costs, for allocations by ranks. Default: two factors */
+  rankCost?: RankCost | undefined;
 }
 
 /**
@@ -61,7 +64,7 @@ interface ToShareGlobally extends ToShare {
  */
 export async function shareGlobally(
   model: Model,
-  { structure, layers, budget, covariances, decompositions }: ToShareGlobally,
+  { structure, layers, budget, rankCost, covariances, decompositions }: ToShareGlobally,
 ): Promise<PlannedLayer[]> {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
   const spectra: LayerSpectrum[] = [];
@@ -72,10 +75,11 @@ export async function shareGlobally(
       nIn,
       nOut,
       rows,
+      rankCost,
       singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
     });
   }
-  return plannedWith(allocateRanks(spectra, budget), { structure, layers, budget });
+  return plannedWith(allocateRanks(spectra, budget), { structure, layers, budget, rankCost });
 }
 
 interface ToShareByLoss extends ToShare {
@@ -87,22 +91,25 @@ interface ToShareByLoss extends ToShare {
  * Allocates the budget such that the predicted increase of the loss is minimal.
  * @throws EngineError when rank 1 in every layer is not affordable within the budget, or a layer has no energies
  */
-export function shareByLoss({ structure, layers, budget, energies }: ToShareByLoss): PlannedLayer[] {
+export function shareByLoss({ structure, layers, budget, rankCost, energies }: ToShareByLoss): PlannedLayer[] {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
   const sized = layers.map(({ name, nIn, nOut, rows }) => {
     const own = energies.get(name);
     if (!own) throw new EngineError(`${name} has no energies for an allocation by the loss`, "calibrate it first");
-    return { name, nIn, nOut, rows, energies: own };
+    return { name, nIn, nOut, rows, rankCost, energies: own };
   });
-  return plannedWith(allocateByLoss(sized, budget), { structure, layers, budget });
+  return plannedWith(allocateByLoss(sized, budget), { structure, layers, budget, rankCost });
 }
 
-/** The plan in which each layer costs as much as low rank of its rank. */
-function plannedWith(ranks: readonly LayerRank[], { structure, layers, budget }: ToShare): PlannedLayer[] {
+/** The plan in which each layer costs as much as its rank. */
+function plannedWith(
+  ranks: readonly LayerRank[],
+  { structure, layers, budget, rankCost = factorsCost }: ToShare,
+): PlannedLayer[] {
   const planned = layers.map((layer, i): PlannedLayer => {
     const { dense: stays, rank } = ranks[i] as (typeof ranks)[number];
     if (stays) return { ...layer, structure: dense.name, allowed: layer.dense, cost: layer.dense };
-    const allowed = rank * (layer.nIn + layer.nOut);
+    const allowed = rankCost(rank, layer);
     const own = structure(layer);
     const cost = own.costWithin(layer, allowed / layer.dense);
     return { ...layer, structure: own.name, allowed, cost };

@@ -9,7 +9,7 @@ import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsO
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { structureNamed } from "../structures/registry.ts";
-import type { Structure, StructureKind } from "../structures/structure.ts";
+import type { Init, Structure, StructureKind } from "../structures/structure.ts";
 import { expectShare, type LayerToPlan, shareByLoss, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
 import { Decompositions } from "./decompositions.ts";
 
@@ -95,6 +95,8 @@ export interface PlanOptions {
   convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name. If given, `global` allocates by output errors */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /** the initialization that follows, which determines what a rank costs. Default `svd` */
+  init?: Init;
   /** `loss`: predicted increases of the loss by layer name, one for each singular triple, see loss-spectrum.ts */
   energies?: ReadonlyMap<string, ArrayLike<number>>;
   /** stores decompositions of `global` for the conversion. Default: they are not kept */
@@ -106,7 +108,7 @@ export interface PlanOptions {
  * @throws EngineError when options contradict each other, no layer matches, or the budget is too small for a layer
  */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
-  const { allocation = "uniform", convolutions = "integrated", covariances } = options;
+  const { allocation = "uniform", convolutions = "integrated", init = "svd", covariances, energies } = options;
   const structure = structureNamed(options.structure);
   const asked = askedFor(structure, options);
   const chosen = splitForPlan(layersToConvert(model, options.layers), { kind: structure, convolutions });
@@ -137,11 +139,11 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
     );
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
-  const shared = { structure: structureOf, layers, budget };
+  const rankCost = covariances || energies ? structure.rankCosts?.[init] : undefined;
+  const shared = { structure: structureOf, layers, budget, rankCost };
   if (allocation !== "uniform") expectDense(model, namesIn(model, layers));
   if (allocation === "uniform") return finished(shareUniformly(shared), budget);
-  if (allocation === "loss")
-    return finished(shareByLoss({ ...shared, energies: options.energies ?? new Map() }), budget);
+  if (allocation === "loss") return finished(shareByLoss({ ...shared, energies: energies ?? new Map() }), budget);
   const decompositions = options.decompositions ?? new Decompositions();
   try {
     return finished(await shareGlobally(model, { ...shared, covariances, decompositions }), budget);

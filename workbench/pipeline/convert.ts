@@ -25,6 +25,8 @@ import type { PipelineEvent } from "./stage.ts";
 /** The inputs of a plan that the convert stage determines. */
 export interface PlanRequest {
   allocation: Allocation;
+  /** the initialization that follows, see `PlanOptions.init` */
+  init?: Init;
   /** stores the decompositions of the plan, which the conversion reuses */
   decompositions?: Decompositions;
   /** Σ by layer name, (n_in, n_in). With it, a global allocation minimizes output errors */
@@ -116,7 +118,7 @@ export async function* convertModel(
   let sequence: SequentialCovariances | undefined;
   let felt: LossGradients | undefined;
   try {
-    let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
+    let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, init, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
@@ -126,7 +128,7 @@ export async function* convertModel(
     }
     if (isLater && seen) {
       const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
-      plan = await options.plan({ allocation, decompositions, ...request });
+      plan = await options.plan({ allocation, init, decompositions, ...request });
       yield { kind: "planned", plan };
     }
     if (data && sequential) {

@@ -56,7 +56,7 @@ export function targetOf({ start, end }: VariantPlan): number {
 async function planAt(
   model: Model,
   { structure }: Variant,
-  { settings, allocation, covariances, energies, decompositions }: PlanRequest & { settings: ExperimentSettings },
+  { settings, allocation, init, covariances, energies, decompositions }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
   const kind = structureNamed(structure);
   const { layers, convolutions } = settings;
@@ -64,6 +64,7 @@ async function planAt(
   // Tucker-2 converts whole kernels, even if the other variants convert each kernel position.
   const how = {
     layers,
+    ...(init && { init }),
     convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
     ...(energies && { energies }),

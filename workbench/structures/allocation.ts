@@ -2,27 +2,13 @@
 // error over all layers is minimal (after ALDS, Liebenwein et al. 2021, arXiv 2107.11442). This file uses no tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
-import { allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
+import { allowance, frobeniusErrors } from "./budget.ts";
+import { type LayerRank, type LayerToAllocate, RankLadder } from "./rank-ladder.ts";
 
 /** The sizes and singular values of one layer. */
-export interface LayerSpectrum extends MatrixSize {
-  name: string;
+export interface LayerSpectrum extends LayerToAllocate {
   /** all min(n_out, n_in) singular values, largest first */
   singularValues: ArrayLike<number>;
-  /** rows that go through the layer in one pass of the model, e.g. the positions of a convolution. Default 1 */
-  rows?: number;
-}
-
-/** The rank of one layer, with its error and cost. */
-export interface LayerRank {
-  name: string;
-  rank: number;
-  /** whether the layer stays dense, because factors of this rank would cost at least as much. The error is then 0 */
-  dense: boolean;
-  /** relative error ‖W − W_r‖ / ‖W‖ in the Frobenius norm */
-  error: number;
-  /** multiply-adds in one pass of the model */
-  cost: number;
 }
 
 /**
@@ -36,7 +22,7 @@ export function allocateRanks(layers: readonly LayerSpectrum[], budget: number):
   const ladders = layers.map((layer) => new Ladder(layer));
   const allowed = totalAllowance(layers, budget);
   const costAt = (error: number) => ladders.reduce((sum, ladder) => sum + ladder.cost(ladder.rungFor(error)), 0);
-  const errors = Float64Array.from(new Set(ladders.flatMap((ladder) => [...ladder.errors]))).sort();
+  const errors = Float64Array.from(new Set(ladders.flatMap((ladder) => ladder.all()))).sort();
   if (costAt(Number.POSITIVE_INFINITY) > allowed) {
     const share = costAt(Number.POSITIVE_INFINITY) / totalDense(layers);
     throw new EngineError(
@@ -60,26 +46,20 @@ export function allocateRanks(layers: readonly LayerSpectrum[], budget: number):
   return ladders.map((ladder, i) => ladder.result(rungs[i] as number));
 }
 
-/**
- * The choices for one layer, numbered as rungs from 1: ranks 1, 2, … while factors cost less than the matrix, then the
- * matrix itself.
- */
-class Ladder {
-  /** relative error by rung. Rung r is rank r, the last rung is the matrix itself; rung 0 is not used */
-  readonly errors: Float64Array;
-  readonly top: number;
-  private readonly layer: LayerSpectrum;
-
+/** The choices for one layer, with their relative errors. */
+class Ladder extends RankLadder {
   constructor(layer: LayerSpectrum) {
-    const { nOut, nIn, singularValues } = layer;
+    const { name, nOut, nIn, singularValues } = layer;
     const most = Math.min(nOut, nIn);
     if (singularValues.length !== most) {
-      throw new ShapeError(`allocation: ${layer.name} must have ${most} singular values, got ${singularValues.length}`);
+      throw new ShapeError(`allocation: ${name} must have ${most} singular values, got ${singularValues.length}`);
     }
-    this.layer = layer;
-    this.top = Math.max(1, Math.ceil((nOut * nIn) / (nOut + nIn)));
-    this.errors = frobeniusErrors(singularValues).slice(0, this.top + 1);
-    this.errors[this.top] = 0;
+    super(layer, frobeniusErrors(singularValues));
+  }
+
+  /** The errors of all choices. */
+  all(): number[] {
+    return Array.from({ length: this.top }, (_, at) => this.error(at + 1));
   }
 
   /** The cheapest rung whose error is at most this. */
@@ -87,24 +67,13 @@ class Ladder {
     let [low, high] = [1, this.top];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.errors[middle] as number) <= error) {
+      if (this.error(middle) <= error) {
         high = middle;
       } else {
         low = middle + 1;
       }
     }
     return low;
-  }
-
-  cost(rung: number): number {
-    const { nOut, nIn, rows = 1 } = this.layer;
-    return rows * (rung === this.top ? nOut * nIn : rung * (nOut + nIn));
-  }
-
-  result(rung: number): LayerRank {
-    const dense = rung === this.top;
-    const rank = dense ? Math.min(this.layer.nOut, this.layer.nIn) : rung;
-    return { name: this.layer.name, rank, dense, error: this.errors[rung] as number, cost: this.cost(rung) };
   }
 }
 
@@ -116,7 +85,7 @@ function spendRest(ladders: readonly Ladder[], rungs: number[], allowed: number)
     let [largest, price] = [0, 0];
     ladders.forEach((ladder, i) => {
       const rung = rungs[i] as number;
-      const error = ladder.errors[rung] as number;
+      const error = ladder.error(rung);
       const step = rung < ladder.top ? ladder.cost(rung + 1) - ladder.cost(rung) : Number.POSITIVE_INFINITY;
       if (error > largest && step <= left) {
         [worst, largest, price] = [i, error, step];

@@ -16,6 +16,7 @@ import {
 import type { MaskSettings } from "../gblr/mask.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
 import { pack } from "../gblr/packed.ts";
+import { tileCost } from "../gblr/tiles/layout.ts";
 import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
@@ -52,6 +53,7 @@ const kind = {
   stored: STORED_GBLR,
   hasWidths: true,
   starts: { search: byBlockSearch, activation: nearestInOutputs },
+  rankCosts: { search: tileCost },
   forLayer: (_, masks) => gblrStructure(masks),
   // A stored layer is packed or trainable.
   forStored: (stored, _, masks) => (stored.readSpans ? packedStructure(stored) : gblrStructure(masks)),

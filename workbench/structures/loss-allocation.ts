@@ -3,16 +3,13 @@
 // This file uses no tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
-import type { LayerRank } from "./allocation.ts";
-import { allowance, type MatrixSize } from "./budget.ts";
+import { allowance } from "./budget.ts";
+import { type LayerRank, type LayerToAllocate, RankLadder } from "./rank-ladder.ts";
 
 /** The sizes of one layer, and by how much the loss increases without each of its singular triples. */
-export interface LayerEnergies extends MatrixSize {
-  name: string;
+export interface LayerEnergies extends LayerToAllocate {
   /** predicted increases of the loss, in the order of the triples, min(n_out, n_in); each at least 0 */
   energies: ArrayLike<number>;
-  /** rows that go through the layer in one pass of the model, for the cost. Default 1 */
-  rows?: number;
 }
 
 /**
@@ -65,7 +62,7 @@ function spendRest(ladders: readonly LossLadder[], rungs: number[], rest: number
       for (let rung = from + 1; rung <= ladder.top; rung++) {
         const price = ladder.cost(rung) - ladder.cost(from);
         if (price > left) break;
-        const gain = (ladder.loss(from) - ladder.loss(rung)) / Math.max(price, 1);
+        const gain = (ladder.error(from) - ladder.error(rung)) / Math.max(price, 1);
         if (gain > (best?.gain ?? 0)) best = { layer, rung, price, gain };
       }
     }
@@ -75,39 +72,24 @@ function spendRest(ladders: readonly LossLadder[], rungs: number[], rest: number
   }
 }
 
-/** The choices for one layer: rung r is rank r while factors cost less than the matrix; the last rung is the matrix. */
-class LossLadder {
-  readonly top: number;
-  private readonly layer: LayerEnergies;
-  /** predicted increase of the loss by rung */
-  private readonly losses: Float64Array;
-
+/** The choices for one layer, with the predicted increases of the loss. */
+class LossLadder extends RankLadder {
   constructor(layer: LayerEnergies) {
     const { name, nOut, nIn, energies } = layer;
     const most = Math.min(nOut, nIn);
     if (energies.length !== most) {
       throw new ShapeError(`allocation: ${name} must have ${most} energies, got ${energies.length}`);
     }
-    this.layer = layer;
-    this.top = Math.max(1, Math.ceil((nOut * nIn) / (nOut + nIn)));
-    this.losses = new Float64Array(most + 1);
+    const losses = new Float64Array(most + 1);
     for (let rank = most - 1; rank >= 0; rank--) {
-      this.losses[rank] = (this.losses[rank + 1] as number) + Math.max(0, energies[rank] as number);
+      losses[rank] = (losses[rank + 1] as number) + Math.max(0, energies[rank] as number);
     }
-  }
-
-  loss(rung: number): number {
-    return rung === this.top ? 0 : (this.losses[rung] as number);
-  }
-
-  cost(rung: number): number {
-    const { nOut, nIn, rows = 1 } = this.layer;
-    return rows * (rung === this.top ? nOut * nIn : rung * (nOut + nIn));
+    super(layer, losses);
   }
 
   /** The corners of the lower convex hull of loss over cost, and the decrease of the loss for each multiply-add. */
   steps(): { rung: number; gain: number }[] {
-    const slope = (from: number, to: number) => (this.loss(from) - this.loss(to)) / (this.cost(to) - this.cost(from));
+    const slope = (from: number, to: number) => (this.error(from) - this.error(to)) / (this.cost(to) - this.cost(from));
     const corners = [1];
     for (let rung = 2; rung <= this.top; rung++) {
       while (
@@ -119,11 +101,5 @@ class LossLadder {
       corners.push(rung);
     }
     return corners.slice(1).map((rung, i) => ({ rung, gain: slope(corners[i] as number, rung) }));
-  }
-
-  result(rung: number): LayerRank {
-    const dense = rung === this.top;
-    const { name, nOut, nIn } = this.layer;
-    return { name, rank: dense ? Math.min(nOut, nIn) : rung, dense, error: this.loss(rung), cost: this.cost(rung) };
   }
 }

@@ -70,6 +70,8 @@ export const pifa = defineStructure<{ triples?: Triples | undefined }>(STORED_PI
 
   scaleInputs: ({ pivots }, scale) => ({ pivots: mul(pivots as Tensor, scale) }),
 
+  rankCosts: { svd: costOf, activation: costOf },
+
   starts: {
     // biome-ignore lint/correctness/useYield: this initialization reports no progress
     async *activation(weight, options) {
@@ -81,7 +83,9 @@ export const pifa = defineStructure<{ triples?: Triples | undefined }>(STORED_PI
 });
 
 /** Multiply-adds per row. */
-const costOf = (rank: number, { nOut, nIn }: MatrixSize): number => rank * (nOut + nIn - rank);
+function costOf(rank: number, { nOut, nIn }: MatrixSize): number {
+  return rank * (nOut + nIn - rank);
+}
 
 /** The largest rank that costs at most `allowed`, at least 1. */
 function rankOf(allowed: number, { nOut, nIn }: MatrixSize): number {

@@ -13,6 +13,7 @@ import type { Triples } from "../gblr/init/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
 import type { TileSummary } from "../gblr/tiles/summary.ts";
 import type { MatrixSize } from "./budget.ts";
+import type { RankCost } from "./rank-ladder.ts";
 
 /** Tensors by parameter name. */
 export type StructureParameters = Readonly<Record<string, Tensor>>;
@@ -169,6 +170,11 @@ export interface StructureKind {
   readonly hasWidths?: boolean;
   /** whether entries of parameters that are 0 stay 0 in training, as in pruned matrices. Default false */
   readonly keepsZeros?: boolean;
+  /**
+   * by initialization, what the best matrix of a rank costs, if that is not the cost of two factors. Allocations by
+   * ranks use it when covariances are known
+   */
+  readonly rankCosts?: Readonly<Partial<Record<Init, RankCost>>>;
   /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 

@@ -118,6 +118,9 @@ export function equalRanks(layout: Layout, shared: number, allowed: number): num
   return best;
 }
 
+/** Multiply-adds per row of a matrix of this rank as one tile whose windows begin and end at any sample. */
+export const tileCost = (rank: number, { nIn, nOut }: Sides): number => rank * (nIn + nOut - rank) + rank;
+
 /** The largest rank of the shared tile alone that costs at most `allowed`. */
 export function wholeRank(sides: QuantizedSides, allowed: number): number {
   const layout = wholeLayout(sides);

@@ -1,37 +1,39 @@
 // The rows of recipes/smollm2-table.ts, as variants of an experiment, in the order in which they are made: at each budget
 // low rank and GBLR first, then what they are compared with. docs/recipes.md explains how variants are written.
 
-/** The rows. Low rank, which does not depend on the order of units, and pruned matrices keep the order of the model. */
+const BUDGETS = [0.6, 0.4, 0.8];
+
+/** The settings of published methods that fit each layer to the inputs of the dense model. */
+const PUBLISHED = "+sequential=false+reorder=none";
+
+/** Structures that are fitted as GBLR is: to sequential inputs, with budgets by the loss, and refitted to outputs. */
+const REFITTED = ["monarch", "block-low-rank", "btt", "blast"];
+
 export const ROWS: string[] = [
-  ...[0.6, 0.4, 0.8].flatMap((budget) => [
-    ...["lowrank", "lowrank:fwsvd", "lowrank:asvd", "lowrank:activation"].map(
-      (method) => `${method}@${budget}+sequential=false+reorder=none`,
-    ),
-    ...["lowrank:activation", "lowrank:activation:global", "lowrank:activation:loss"].map(
-      (method) => `${method}@${budget}+reorder=none`,
-    ),
+  // Low rank and PIFA do not depend on the order of units.
+  ...[0.6, 0.4].flatMap((budget) => [`lowrank:activation:loss@${budget}+reorder=none`, `gblr:search:loss@${budget}`]),
+  // GBLR at this budget is the main variant of the recipe.
+  "lowrank:activation:loss@0.8+reorder=none",
+  ...BUDGETS.flatMap((budget) => [
+    `lowrank:activation@${budget}+reorder=none`,
+    `gblr:search@${budget}`,
+    `pifa:activation:loss@${budget}+reorder=none`,
   ]),
-  ...[0.6, 0.4].map((budget) => `gblr:search:loss@${budget}`),
+  ...REFITTED.flatMap((structure) => BUDGETS.map((budget) => `${structure}:activation:loss@${budget}`)),
   // Output errors of layers, all of which see the inputs of the dense model.
   ...[0.5, 0.3].flatMap((budget) => [
-    `lowrank:activation@${budget}+sequential=false+reorder=none`,
+    `lowrank:activation@${budget}${PUBLISHED}`,
     `gblr:search@${budget}+sequential=false`,
   ]),
-  ...[0.6, 0.4, 0.8].flatMap((budget) => [
-    `gblr:search@${budget}`,
-    `gblr:search:global@${budget}`,
-    ...["pifa:activation", "pifa:activation:loss"].map((method) => `${method}@${budget}+reorder=none`),
-    ...["unstructured", "unstructured:wanda"].map((method) => `${method}@${budget}+sequential=false+reorder=none`),
-  ]),
-  "semi-structured@0.5+sequential=false+reorder=none",
-  "semi-structured:wanda@0.5+sequential=false+reorder=none",
-  ...[0.6, 0.4, 0.8].flatMap((budget) =>
-    ["monarch", "block-low-rank", "btt", "blast"].flatMap((structure) => [
-      `${structure}:activation@${budget}`,
-      `${structure}:activation:loss@${budget}`,
-    ]),
+  ...BUDGETS.flatMap((budget) =>
+    ["lowrank", "lowrank:fwsvd", "lowrank:asvd", "lowrank:activation", "unstructured", "unstructured:wanda"].map(
+      (method) => `${method}@${budget}${PUBLISHED}`,
+    ),
   ),
-  "gblr:search:loss@0.6+reorder=none",
+  ...["semi-structured", "semi-structured:wanda"].map((method) => `${method}@0.5${PUBLISHED}`),
+  // What the parts of the pipeline are worth.
+  ...["lowrank:activation:global@0.6+reorder=none", "gblr:search:global@0.6", "gblr:search:loss@0.6+reorder=none"],
+  ...REFITTED.map((structure) => `${structure}:activation@0.6`),
   ...[1, 2].flatMap((seed) => [
     `lowrank:activation:loss@0.6+reorder=none+calibration-seed=${seed}`,
     `gblr:search:loss@0.6+calibration-seed=${seed}`,

@@ -100,7 +100,7 @@ forEachEngine("searchTiles with a quantum", () => {
     const before = liveTensors();
     const errors: number[] = [];
     for (const quantum of [1, 8, 16, 64]) {
-      for await (const event of searchTiles(target, covariance, { allowed, quantum, trial: 4, rounds: 4 })) {
+      for await (const event of searchTiles(target, covariance, { allowed, quantum, rounds: 4 })) {
         if (event.type !== "found") continue;
         const { parameters, error, cost } = event;
         errors.push(error);

@@ -18,16 +18,9 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { svd } from "../../engine/linalg/index.ts";
+import { type Factors, jointlyFitted } from "./joint-fit.ts";
 import { type Layout, layoutCost, mostRank, type Tile, tilesInUse } from "./layout.ts";
 import { lengthOf, type OutputMetric } from "./metric.ts";
-
-/** The factors of a tile of rank p above 0. */
-interface Factors {
-  /** A, (a, p), orthonormal columns */
-  left: Tensor2D;
-  /** coordinates of B in the basis of the tile's columns, (p, c) */
-  right: Tensor2D;
-}
 
 /** The ranks that an update may choose from, and the price of a multiply-add in squared error. */
 export interface RankChoice {
@@ -36,12 +29,19 @@ export interface RankChoice {
   price: number;
 }
 
+/** Error that is rounding of float32, so that nothing is left to fit. */
+const ROUNDING = 1e-5;
+/** Squared singular values that are rounding of a matrix of norm 1. Ranks for them would be noise. */
+const LEAST_ENERGY = 1e-14;
+
 /** A matrix that is being fitted by tiles. Must be disposed of. */
 export class TileFit {
   readonly layout: Layout;
   /** of each tile */
   readonly ranks: number[];
   private readonly metric: OutputMetric;
+  /** the whitened matrix, (n_out, n_in) */
+  private readonly target: Tensor2D;
   /** the whitened matrix less all tiles, (n_out, n_in) */
   private residual: Tensor2D;
   private readonly factors: (Factors | undefined)[];
@@ -52,6 +52,7 @@ export class TileFit {
   constructor(layout: Layout, target: Tensor2D, metric: OutputMetric) {
     this.layout = layout;
     this.metric = metric;
+    this.target = target.clone();
     this.residual = target.clone();
     this.ranks = layout.tiles.map(() => 0);
     this.factors = layout.tiles.map(() => undefined);
@@ -72,10 +73,10 @@ export class TileFit {
   }
 
   /** Replaces a tile by the best one that the choice allows. */
-  async update(tile: number, { least, most, price }: RankChoice): Promise<void> {
+  async update(tile: number, choice: RankChoice): Promise<void> {
     const { columns } = this.layout.tiles[tile] as Tile;
     const limit = mostRank(this.layout, tile, this.ranks);
-    const [low, high] = [Math.min(least, limit), Math.min(most, limit)];
+    const [low, high] = [Math.min(choice.least, limit), Math.min(choice.most, limit)];
     const own = await this.withoutTile(tile);
     if (high === 0) {
       this.replace(tile, own, undefined, []);
@@ -84,7 +85,9 @@ export class TileFit {
     const seen = await this.metric.coordinates(own, columns);
     const { u, s, v } = await svd(seen, { rank: Math.min(high, ...seen.shape) });
     const energies = Float64Array.from(await s.data(), (value) => value * value);
-    const rank = this.cheapest(tile, energies, { least: low, most: high, price });
+    const real = energies.findLastIndex((energy) => energy > LEAST_ENERGY) + 1;
+    const [least, most] = [Math.min(low, real), Math.min(high, real)];
+    const rank = this.cheapest(tile, energies, { least, most, price: choice.price });
     const found =
       rank === 0
         ? undefined
@@ -98,6 +101,31 @@ export class TileFit {
     const image = found && (await this.imageOf(tile, found));
     this.replace(tile, image ? take(own, image) : own, found, energies);
     image?.dispose();
+  }
+
+  /** Updates all tiles at once, with the ranks they have. The error does not rise. */
+  async updateTogether(evaluations: number): Promise<void> {
+    const { layout, metric, target } = this;
+    const before = await this.error();
+    if (before < ROUNDING) return;
+    const found = await jointlyFitted({ layout, metric, target }, this.factors, { evaluations });
+    const [old, residual] = [[...this.factors], this.residual];
+    this.residual = target.clone();
+    for (const [tile, factors] of found.entries()) {
+      this.factors[tile] = undefined;
+      if (!factors) continue;
+      const { rows } = layout.tiles[tile] as Tile;
+      const own = slice(this.residual, [rows.start, 0], [lengthOf(rows), metric.nIn]);
+      const image = await this.imageOf(tile, factors);
+      this.replace(tile, take(own, image), factors, this.energies[tile] as Float64Array);
+      image.dispose();
+    }
+    const isBetter = (await this.error()) < before;
+    for (const factors of isBetter ? old : this.factors) disposeOf(factors);
+    (isBetter ? residual : this.residual).dispose();
+    if (isBetter) return;
+    this.residual = residual;
+    for (const [tile, factors] of old.entries()) this.factors[tile] = factors;
   }
 
   /** Raises and lowers ranks one by one until they cost at most `allowed` and no further rank is affordable. */
@@ -157,6 +185,7 @@ export class TileFit {
   }
 
   dispose(): void {
+    this.target.dispose();
     this.residual.dispose();
     for (const factors of this.factors) disposeOf(factors);
   }

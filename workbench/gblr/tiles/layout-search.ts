@@ -5,8 +5,10 @@ import type { TileFit } from "./fit.ts";
 import { equalRanks, type Tile, tilesInUse } from "./layout.ts";
 
 /** Most rounds with fixed ranks at the end. They stop early when one lowers the error by less than `LEAST_GAIN`. */
-export const LAST_ROUNDS = 20;
+export const LAST_ROUNDS = 12;
 const LEAST_GAIN = 5e-4;
+/** Evaluations of the error by the joint fit of a round, while ranks change, and at the end. */
+const EVALUATIONS = { while: 10, last: 30 };
 /** Ranks change in a round by at most this share of the smaller side. */
 const STEP = 1 / 48;
 /** The price of a multiply-add changes in a round at most by this factor. */
@@ -44,16 +46,18 @@ export class LayoutSearch {
       const rank = fit.ranks[tile] as number;
       return { least: Math.max(0, rank - step), most: rank + step };
     });
+    await fit.updateTogether(EVALUATIONS.while);
     const change = (fit.cost / this.allowed) ** 2;
     this.price *= Math.min(MOST_CHANGE, Math.max(1 / MOST_CHANGE, change));
   }
 
   /** Brings the cost within the budget, and fits all tiles with the ranks that follow. */
-  async settle(): Promise<void> {
+  async settle(evaluations: number = EVALUATIONS.while): Promise<void> {
     const { fit } = this;
     if (fit.layout.tiles.length === 1) return;
     fit.settle(this.allowed);
     await this.fitWith([...fit.ranks]);
+    await fit.updateTogether(evaluations);
   }
 
   /**
@@ -64,7 +68,7 @@ export class LayoutSearch {
     if (this.fit.layout.tiles.length === 1) return;
     let before = Number.POSITIVE_INFINITY;
     for (let round = 0; round < LAST_ROUNDS; round++) {
-      await this.settle();
+      await this.settle(EVALUATIONS.last);
       const error = await this.fit.error();
       yield error;
       if (!(error < (1 - LEAST_GAIN) * before)) return;

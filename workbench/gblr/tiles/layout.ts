@@ -37,19 +37,45 @@ export const LEAST_WINDOW = 2;
 /** The sides of a matrix, and the quantum of windows in it. Default 1 */
 export type QuantizedSides = Sides & { quantum?: number };
 
-/** A layout of `groups` groups of nearly equal size. */
+/** How a layout divides one side. */
+export type Division = Pick<Layout, "divides" | "shared"> & {
+  /** number of groups */
+  groups: number;
+  /** a number from 0 for each sample of the divided side: groups have nearly equal sums. Default: equal numbers */
+  weights?: ArrayLike<number>;
+};
+
+/** A layout with groups of one side. */
 export function dividedLayout(
   { nIn, nOut, quantum = 1 }: QuantizedSides,
-  { divides, groups, shared }: Pick<Layout, "divides" | "shared"> & { groups: number },
+  { divides, groups, shared, weights }: Division,
 ): Layout {
-  const length = divides === "columns" ? nIn : nOut;
-  const edge = (i: number) => (i === groups ? length : quantum * Math.round((i * length) / groups / quantum));
+  const edges = edgesOf(divides === "columns" ? nIn : nOut, { groups, quantum, weights });
   const whole: Tile = { rows: { start: 0, end: nOut }, columns: { start: 0, end: nIn } };
   const parts = Array.from({ length: groups }, (_, i) => ({
     ...whole,
-    [divides]: { start: edge(i), end: edge(i + 1) },
+    [divides]: { start: edges[i], end: edges[i + 1] },
   }));
   return { tiles: [whole, ...parts], divides, shared, quantum };
+}
+
+/** The samples at which groups begin, and the length of the side. Each group has at least half of an equal share. */
+function edgesOf(
+  length: number,
+  { groups, quantum, weights }: { groups: number; quantum: number; weights?: ArrayLike<number> | undefined },
+): number[] {
+  const least = length / groups / 2;
+  const sums = new Float64Array(length + 1);
+  for (let i = 0; i < length; i++) sums[i + 1] = (sums[i] as number) + (weights?.[i] ?? 1);
+  const total = sums[length] as number;
+  let sample = 0;
+  return Array.from({ length: groups + 1 }, (_, group) => {
+    if (group === groups) return length;
+    while (total > 0 && (sums[sample] as number) < (group / groups) * total) sample++;
+    const nearest = total > 0 ? sample : (group * length) / groups;
+    const within = Math.min(length - least * (groups - group), Math.max(least * group, nearest));
+    return quantum * Math.round(within / quantum);
+  });
 }
 
 /** The layout with the shared tile alone. */

@@ -2,8 +2,25 @@
 // and turns it into blocks within the budget. The layout with the shared tile alone is the best low rank, with a larger
 // rank than plain factors of the same cost have, so the result is never worse than low rank of the same cost.
 
-import { abs, div, matMul, max, mul, norm, slice, square, sub, sum, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import { expectFinite, svd } from "../../engine/linalg/index.ts";
+import {
+  abs,
+  div,
+  divNoNan,
+  matMul,
+  max,
+  mul,
+  norm,
+  relu,
+  slice,
+  sqrt,
+  square,
+  sub,
+  sum,
+  type Tensor1D,
+  type Tensor2D,
+  tidy,
+} from "@tensorflow/tfjs-core";
+import { diagonalOf, expectFinite, svd } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import { TileFit } from "./fit.ts";
 import { dividedLayout, type Layout, LEAST_WINDOW, type QuantizedSides, wholeLayout, wholeRank } from "./layout.ts";
@@ -17,9 +34,7 @@ export interface TileSearchOptions {
   allowed: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
   quantum?: number | undefined;
-  /** rounds over the tiles of a layout before layouts are compared. Default 10 */
-  trial?: number;
-  /** further rounds for the best layout. Default 10 */
+  /** rounds over the tiles of a layout before layouts are compared. Default 4 */
   rounds?: number;
 }
 
@@ -45,7 +60,7 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, quantum = 1, trial = 10, rounds = 10 } = options;
+  const { allowed, quantum = 1, rounds = 4 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
   const sides = { nIn, nOut, quantum };
@@ -65,8 +80,8 @@ export async function* searchTiles(
     const [scale = 0] = await size.data();
     if (!(scale > 0)) return;
     const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
-    const layouts = layoutsOf(sides);
-    const steps = layouts.length * trial + rounds + LAST_ROUNDS;
+    const layouts = layoutsOf(sides, await lengthsOf(target, covariance));
+    const steps = layouts.length * rounds + LAST_ROUNDS;
     let step = 0;
     const ranked: Ranked[] = [];
     for (const layout of layouts) {
@@ -74,7 +89,7 @@ export async function* searchTiles(
       fits.push(fit);
       const search = new LayoutSearch(fit, { allowed, price, rank });
       await search.start();
-      for (let round = 1; round < trial; round++) {
+      for (let round = 1; round < rounds; round++) {
         await search.round();
         yield { type: "progress", step: ++step, steps, error: await fit.error() };
       }
@@ -83,16 +98,10 @@ export async function* searchTiles(
       ranked.push({ search, error });
       yield { type: "progress", step: ++step, steps, error };
     }
-    // Low rank is finished too, and taken if the best of the other layouts does not become better in its further rounds.
+    // Low rank is finished too, and taken if the best of the other layouts does not become better in its last rounds.
     const [lowRank, ...divided] = ranked;
     const best = divided.toSorted((a, b) => a.error - b.error)[0];
     const finalists = [best, lowRank].flatMap((each) => (each ? [each.search] : []));
-    if (best && lowRank && best.error < lowRank.error) {
-      for (let round = 0; round < rounds; round++) {
-        await best.search.round();
-        yield { type: "progress", step: ++step, steps, error: await best.search.fit.error() };
-      }
-    }
     const finished: { search: LayoutSearch; error: number }[] = [];
     for (const search of finalists) {
       for await (const error of search.finish()) yield { type: "progress", step: ++step, steps, error };
@@ -117,21 +126,48 @@ interface Ranked {
   error: number;
 }
 
-/** The layouts that are tried, by the shape of the matrix: the longer side is divided more. */
-function layoutsOf(sides: QuantizedSides): Layout[] {
+/**
+ * The layouts that are tried, by the shape of the matrix: groups divide the longer side, or either side of matrices that
+ * are nearly square. On weights of pretrained models, three groups were better than two, four or more.
+ */
+function layoutsOf(sides: QuantizedSides, lengths: Lengths): Layout[] {
   const { nIn, nOut, quantum = 1 } = sides;
   const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared }) as const;
   const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared }) as const;
   const most = Math.floor(Math.min(nIn, nOut) / 8);
-  const wide = [columns(2, 0), columns(4, 0), columns(4, 0.5)];
-  const tall = [rows(2, 0), rows(4, 0.5), columns(4, 0.5)];
-  const square = [columns(2, 0), columns(4, 0.5), rows(4, 0.5)];
+  const few = Math.min(3, most);
+  const wide = [columns(few, 0), columns(4, 0), columns(few, 0.5)];
+  const tall = [rows(few, 0.7), rows(4, 0.7), columns(few, 0.5)];
+  const square = [columns(few, 0.3), columns(few, 0.5), rows(few, 0.7)];
   const chosen = nIn > 1.5 * nOut ? wide : nOut > 1.5 * nIn ? tall : square;
   const fitting = chosen.filter(({ divides, groups }) => {
     const chunks = Math.floor((divides === "columns" ? nIn : nOut) / quantum);
-    return groups <= Math.min(most, chunks);
+    return groups > 1 && groups <= Math.min(most, chunks);
   });
-  return [wholeLayout(sides), ...fitting.map((each) => dividedLayout(sides, each))];
+  return [
+    wholeLayout(sides),
+    ...fitting.map((each) => dividedLayout(sides, { ...each, weights: lengths[each.divides] })),
+  ];
+}
+
+/** The square roots of the lengths of all rows and columns in the metric of outputs, the latter without correlations. */
+async function lengthsOf(target: Tensor2D, covariance: Tensor2D): Promise<Lengths> {
+  const [rows, columns] = tidy(() => {
+    const deviations = sqrt(relu(diagonalOf(covariance)));
+    const seen = abs(mul(target, deviations));
+    // The norm squares entries, which can be below the numbers of float32.
+    const scaled = divNoNan(seen, max(seen));
+    return [norm(scaled, 2, 1), norm(scaled, 2, 0)].map((each) => sqrt(each));
+  }) as [Tensor1D, Tensor1D];
+  const found = { rows: await rows.data(), columns: await columns.data() };
+  rows.dispose();
+  columns.dispose();
+  return found;
+}
+
+interface Lengths {
+  rows: ArrayLike<number>;
+  columns: ArrayLike<number>;
 }
 
 /**

@@ -1,5 +1,5 @@
 // Fits the parameters of any structure to the outputs of a layer: minimizes tr((T − W') Σ (T − W')ᵀ), with T the target
-// and Σ the covariance of the layer's inputs, over the parameters of W' by L-BFGS (lbfgs.ts). Structures without a
+// and Σ the covariance of the layer's inputs, over the parameters of W' by L-BFGS (engine/linalg/lbfgs.ts). Structures without a
 // closed form use it for their initialization `activation`.
 
 import {
@@ -22,12 +22,12 @@ import {
   tidy,
   valueAndGrads,
 } from "@tensorflow/tfjs-core";
+import { type Evaluation, minimize } from "../../engine/linalg/index.ts";
 import { differentiable } from "../../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import { layerErrors } from "../layer-errors.ts";
 import { eventLoopTurn, type SearchProgress, type Structure, type StructureParameters } from "../structure.ts";
 import { damped, deviations } from "./input-scale.ts";
-import { type Evaluation, minimize } from "./lbfgs.ts";
 
 /** Options of `refit`. */
 export interface RefitOptions {

@@ -78,7 +78,7 @@ const FIRST_DECREASE = 0.1;
  */
 export async function* minimize(
   start: Tensor1D,
-  evaluate: (point: Tensor1D) => Evaluation,
+  evaluate: (point: Tensor1D) => Evaluation | Promise<Evaluation>,
   { evaluations, memory = 8 }: MinimizeOptions,
 ): AsyncGenerator<Iteration, Minimum> {
   const pairs: Pair[] = [];
@@ -86,7 +86,7 @@ export async function* minimize(
   const at = async (step: number, origin: Tensor1D, direction: Tensor1D): Promise<Held> => {
     used++;
     const point = tidy(() => add<Tensor1D>(origin, mul(direction, step)));
-    const { value, gradient } = evaluate(point);
+    const { value, gradient } = await evaluate(point);
     const both = tidy(() => stack([value, dot(gradient, direction) as Scalar]));
     const [found = Number.NaN, slope = Number.NaN] = await both.data();
     release(value, both);

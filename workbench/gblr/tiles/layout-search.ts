@@ -6,9 +6,9 @@ import { equalRanks, type Tile, tilesInUse } from "./layout.ts";
 
 /** Most rounds with fixed ranks at the end. They stop early when one lowers the error by less than `LEAST_GAIN`. */
 export const LAST_ROUNDS = 12;
-const LEAST_GAIN = 5e-4;
+const LEAST_GAIN = 1e-3;
 /** Evaluations of the error by the joint fit of a round, while ranks change, and at the end. */
-const EVALUATIONS = { while: 10, last: 30 };
+const EVALUATIONS = { while: 6, last: 20 };
 /** Ranks change in a round by at most this share of the smaller side. */
 const STEP = 1 / 48;
 /** The price of a multiply-add changes in a round at most by this factor. */

@@ -34,7 +34,7 @@ export interface TileSearchOptions {
   allowed: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
   quantum?: number | undefined;
-  /** rounds over the tiles of a layout before layouts are compared. Default 4 */
+  /** rounds over the tiles of a layout before layouts are compared. Default 3 */
   rounds?: number;
 }
 
@@ -60,7 +60,7 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, quantum = 1, rounds = 4 } = options;
+  const { allowed, quantum = 1, rounds = 3 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
   const sides = { nIn, nOut, quantum };
@@ -138,7 +138,7 @@ function layoutsOf(sides: QuantizedSides, lengths: Lengths): Layout[] {
   const few = Math.min(3, most);
   const wide = [columns(few, 0), columns(4, 0), columns(few, 0.5)];
   const tall = [rows(few, 0.7), rows(4, 0.7), columns(few, 0.5)];
-  const square = [columns(few, 0.3), columns(few, 0.5), rows(few, 0.7)];
+  const square = [columns(few, 0), columns(few, 0.3), columns(few, 0.5), rows(few, 0.7)];
   const chosen = nIn > 1.5 * nOut ? wide : nOut > 1.5 * nIn ? tall : square;
   const fitting = chosen.filter(({ divides, groups }) => {
     const chunks = Math.floor((divides === "columns" ? nIn : nOut) / quantum);

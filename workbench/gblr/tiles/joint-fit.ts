@@ -76,7 +76,7 @@ export async function jointlyFitted(
   while (!next.done) next = await steps.next();
   const { point } = next.value;
   const found = await fit.factorsAt(point);
-  for (const tensor of [point, start]) tensor.dispose();
+  release([point, start]);
   return found;
 }
 
@@ -100,40 +100,29 @@ class JointFit {
   async evaluate(point: Tensor1D): Promise<Evaluation> {
     const rights = this.rightsOf(point);
     const images = await this.imagesOf(rights);
-    const slopes: (Tensor2D | undefined)[] = images.map(() => undefined);
     const values: Scalar[] = [];
-    for (const band of this.bands) {
-      const basis = stacked(images, band);
-      const left = await this.leftOf(band, basis);
+    const slopes: Tensor2D[][] = images.map(() => []);
+    for await (const { band, basis, left } of this.solved(images)) {
       const { value, slope } = tidy(() => {
         const rest = sub(this.targetOf(band), matMul(left, basis));
         return { value: sum(sum(square(rest), 1)) as Scalar, slope: mul(matMul(left, rest, true), -2) as Tensor2D };
       });
       values.push(value);
-      let from = 0;
-      for (const tile of band.tiles) {
-        const rank = (images[tile] as Tensor2D).shape[0];
-        const before = slopes[tile];
-        slopes[tile] = tidy(() => {
-          const own = slice(slope, [from, 0], [rank, -1]);
-          return before ? add(before, own) : own;
-        });
-        before?.dispose();
-        from += rank;
-      }
-      for (const tensor of [basis, left, slope]) tensor.dispose();
+      for (const { tile, from, rank } of placesOf(band, images))
+        slopes[tile]?.push(slice(slope, [from, 0], [rank, -1]));
+      slope.dispose();
     }
     const parts: Tensor1D[] = [];
-    for (const [tile, slope] of slopes.entries()) {
-      if (!slope) continue;
+    for (const [tile, own] of slopes.entries()) {
+      if (own.length === 0) continue;
+      const whole = addN(own);
       const { columns } = this.problem.layout.tiles[tile] as Tile;
-      const own = await this.problem.metric.coordinates(slope, columns);
-      parts.push(reshape(own, [-1]) as Tensor1D);
-      for (const tensor of [slope, own]) tensor.dispose();
+      const within = await this.problem.metric.coordinates(whole, columns);
+      parts.push(reshape(within, [-1]) as Tensor1D);
+      release([whole, within, ...own]);
     }
-    const value = addN(values);
-    const gradient = concat(parts);
-    for (const tensor of [...rights, ...images, ...values, ...parts]) tensor?.dispose();
+    const [value, gradient] = [addN(values), concat(parts)];
+    release([...rights, ...images, ...values, ...parts]);
     return { value, gradient };
   }
 
@@ -142,25 +131,30 @@ class JointFit {
     const rights = this.rightsOf(point);
     const images = await this.imagesOf(rights);
     const lefts: Tensor2D[][] = images.map(() => []);
-    for (const band of this.bands) {
-      const basis = stacked(images, band);
-      const left = await this.leftOf(band, basis);
-      let from = 0;
-      for (const tile of band.tiles) {
-        const rank = (images[tile] as Tensor2D).shape[0];
-        (lefts[tile] as Tensor2D[]).push(slice(left, [0, from], [-1, rank]));
-        from += rank;
-      }
-      for (const tensor of [basis, left]) tensor.dispose();
+    for await (const { band, left } of this.solved(images)) {
+      for (const { tile, from, rank } of placesOf(band, images)) lefts[tile]?.push(slice(left, [0, from], [-1, rank]));
     }
-    for (const image of images) image?.dispose();
+    release(images);
     return rights.map((right, tile) => {
       if (!right) return undefined;
       const own = lefts[tile] as Tensor2D[];
       const left = concat(own, 0);
-      for (const part of own) part.dispose();
+      release(own);
       return { left, right };
     });
+  }
+
+  /** Each band with the rows of its tiles, (sum of ranks, n_in), and the best left factors, (rows, sum of ranks). */
+  private async *solved(images: readonly (Tensor2D | undefined)[]) {
+    for (const band of this.bands) {
+      const basis = concat(
+        band.tiles.map((tile) => images[tile] as Tensor2D),
+        0,
+      );
+      const left = await this.leftOf(band, basis);
+      yield { band, basis, left };
+      release([basis, left]);
+    }
   }
 
   /** The best left factors of a band for given right ones, (rows, sum of ranks). @param basis (sum of ranks, n_in) */
@@ -178,9 +172,9 @@ class JointFit {
     }
     // Factors that are not finite have the error of a matrix of zeros, so that no step is made to them.
     const found = solved ?? zerosLike(seen);
-    for (const tensor of [scaled, gram, seen] as Tensor[]) tensor.dispose();
+    release([scaled, gram, seen]);
     const left = tidy(() => transpose(div(found, lengths)) as Tensor2D);
-    for (const tensor of [found, lengths] as Tensor[]) tensor.dispose();
+    release([found, lengths]);
     return left;
   }
 
@@ -209,11 +203,19 @@ class JointFit {
   }
 }
 
-const stacked = (images: readonly (Tensor2D | undefined)[], { tiles }: Band): Tensor2D =>
-  concat(
-    tiles.map((tile) => images[tile] as Tensor2D),
-    0,
-  );
+/** Where the ranks of each tile of a band are among those of all its tiles. */
+function placesOf({ tiles }: Band, images: readonly (Tensor2D | undefined)[]) {
+  let end = 0;
+  return tiles.map((tile) => {
+    const rank = images[tile]?.shape[0] as number;
+    end += rank;
+    return { tile, from: end - rank, rank };
+  });
+}
+
+function release(tensors: readonly (Tensor | undefined)[]): void {
+  for (const tensor of tensors) tensor?.dispose();
+}
 
 /** Groups of columns share all rows; groups of rows have each their own. */
 function bandsOf({ tiles, divides }: Layout, factors: readonly (Factors | undefined)[]): Band[] {

@@ -79,15 +79,20 @@ export function goalLines(best: readonly Best[]): string[] {
     if (!ours || !lowRank || goal === undefined) return [];
     const ratio = ours.perplexity / lowRank.perplexity;
     const others = own.filter(({ structure }) => structure !== OURS && structure !== LOW_RANK);
-    const better = others.filter(({ perplexity }) => perplexity < ours.perplexity);
-    const named = better.map(({ group }) => `${titled(group).first.name} (${threeDigits(perplexityOf(group))})`);
+    const [lower, higher] = [
+      others.filter(({ perplexity }) => perplexity < ours.perplexity),
+      others.filter(({ perplexity }) => perplexity >= ours.perplexity),
+    ];
+    const compared = [listed("Lower", lower), listed("Higher", higher)].join("");
     return [
-      `At ${share(budget)}: ${namedValue(ours)} against ${namedValue(lowRank)}, ratio ${ratio.toFixed(3)}. Goal: at most ${goal}, ${metOr(ratio <= goal)}. ${
-        named.length > 0 ? `Lower: ${named.join("; ")}.` : `All ${others.length} other structures are above.`
-      }`,
+      `At ${share(budget)}: ${namedValue(ours)} against ${namedValue(lowRank)}, ratio ${ratio.toFixed(3)}. Goal: at most ${goal}, ${metOr(ratio <= goal)}.${compared}`,
     ];
   });
 }
+
+/** Other structures with their perplexities, after a label. Empty if there are none. */
+const listed = (label: string, best: readonly Best[]): string =>
+  best.length > 0 ? ` ${label}: ${best.map(namedValue).join("; ")}.` : "";
 
 const namedValue = ({ group, perplexity }: Best): string => `${titled(group).first.name} ${threeDigits(perplexity)}`;
 const share = (budget: number): string => `${Number((100 * budget).toPrecision(3))} %`;

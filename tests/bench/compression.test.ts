@@ -47,8 +47,8 @@ test("the best of a structure is of those rows that had sequential inputs, if it
 test("a goal is met or missed by the ratio to the best low rank, and better structures are named", () => {
   const [at60, at40] = goalLines(bestOf(ROWS)) as [string, string];
   expect(at60).toMatch(/^At 60 %: gblr, search 30\.0 against lowrank, activation 40\.0, ratio 0\.750\. .*, met\. /);
-  expect(at60).toContain("Lower: unstructured, wanda (25.0).");
-  expect(at40).toMatch(/ratio 0\.975\. Goal: at most 0\.8, \*\*missed\*\*\. All 0 other/);
+  expect(at60).toContain(", met. Lower: unstructured, wanda 25.0. Higher: monarch, activation 60.0.");
+  expect(at40).toMatch(/ratio 0\.975\. Goal: at most 0\.8, \*\*missed\*\*\.$/);
 });
 
 test("layers are compared where both variants saw the inputs of the dense model", () => {

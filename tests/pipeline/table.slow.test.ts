@@ -144,8 +144,8 @@ test("a finished run repeats nothing, though the models of its rows are gone", a
 test("a run that is stopped at any row goes on with the layer that it had begun, and has the same rows", async () => {
   const folder = at("stopped");
   const done: string[] = [];
-  // Each time, so many layers of the variant that follows this row are finished. The first seven of the last variant stay
-  // dense; such layers are not kept.
+  // Each time, so many layers of the variant that follows this row are finished. Four of the first twelve of the last
+  // variant stay dense; such layers are not kept.
   const stops: [row: string, finished: number][] = [
     [KEYS[0] as string, 3],
     [KEYS[3] as string, 3],
@@ -166,8 +166,8 @@ test("a run that is stopped at any row goes on with the layer that it had begun,
   done.push(...made(events));
   expect(events.at(-1)?.kind).toBe("finished");
   // What the stopped process had finished of the last variant was not done again.
-  expect(layers(events, "restored")).toBe(3);
-  expect(layers(events, "layer")).toBe(11);
+  expect(layers(events, "restored")).toBe(8);
+  expect(layers(events, "layer")).toBe(6);
   expect(done).toEqual(whole.map(({ variant, stage }) => `${variant ?? "base"} ${stage}`));
   expect(timeless(rowsIn(folder))).toEqual(timeless(whole));
 });

@@ -44,7 +44,7 @@ async function conversionWith(calibrationBytes: number | undefined, allocation: 
 }
 
 describe.each(["uniform", "global", "loss"] as const)("with a %s allocation", (allocation) => {
-  test.each(["lowrank", "gblr"])("%s layers are the same however many passes the data takes", async (structure) => {
+  test.each(["lowrank", "pifa", "gblr"])("%s layers are the same however many passes the data takes", async (structure) => {
     const { passes, ...whole } = await conversionWith(undefined, allocation, structure);
     const before = tf.memory().numTensors;
     // Gradients take another pass.

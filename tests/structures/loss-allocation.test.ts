@@ -5,7 +5,7 @@ import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { allocateByLoss, type LayerEnergies } from "../../workbench/structures/loss-allocation.ts";
 import { factorsCost, type RankCost } from "../../workbench/structures/rank-ladder.ts";
 
-/** Costs of ranks: two factors, and factors that have r (r − 1) entries less, which always cost less than the matrix. */
+/** Costs of ranks: two factors, and factors that have r (r − 1) entries less, so that larger ranks are affordable. */
 const RANK_COSTS: [string, RankCost][] = [
   ["factors", factorsCost],
   ["triangular factors", (rank, { nOut, nIn }) => rank * (nOut + nIn - rank) + rank],

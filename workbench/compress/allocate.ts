@@ -123,7 +123,7 @@ function plannedWith(
   return planned;
 }
 
-/** Distributes the rest of the budget. Each layer in turn gets at most one more rank. */
+/** Distributes the rest of the budget. Each layer in turn gets at most what one more rank with two factors costs. */
 function distributeRest(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "structure" | "budget">): void {
   const total = (of: "dense" | "cost") => planned.reduce((sum, layer) => sum + layer.rows * layer[of], 0);
   let left = allowance("plan", budget, { nOut: total("dense"), nIn: 1 }) - total("cost");

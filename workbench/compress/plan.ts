@@ -139,7 +139,10 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
     );
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
-  const rankCost = covariances || energies ? structure.rankCosts?.[init] : undefined;
+  // The covariances of a calibration in several groups are gone by now, but the decompositions have their spectra.
+  const isByOutputs =
+    covariances || energies || layers.some(({ name }) => options.decompositions?.outputSpectrumOf(name));
+  const rankCost = isByOutputs ? structure.rankCosts?.[init] : undefined;
   const shared = { structure: structureOf, layers, budget, rankCost };
   if (allocation !== "uniform") expectDense(model, namesIn(model, layers));
   if (allocation === "uniform") return finished(shareUniformly(shared), budget);

@@ -89,6 +89,43 @@ test("groups divide a side without gaps, and each tile has room for its largest 
   );
 });
 
+/** Groups of the columns of a matrix, with a weight for each column. */
+const groupsOf = (weights: readonly number[], { groups, quantum }: { groups: number; quantum: number }) =>
+  dividedLayout({ nIn: weights.length, nOut: 16, quantum }, { divides: "columns", groups, shared: 0, weights })
+    .tiles.slice(1)
+    .map(({ columns }) => columns);
+
+test("each group has at least half of an equal share, also where all weight is in few samples", () => {
+  const weight = fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1, noNaN: true }), fc.constant(1e9));
+  const how = fc.record({ groups: fc.integer({ min: 1, max: 5 }), quantum: fc.constantFrom(1, 2, 8) });
+  const sides = how.chain((each) =>
+    fc.array(weight, { minLength: each.groups * each.quantum, maxLength: 90 }).map((weights) => ({ ...each, weights })),
+  );
+  fc.assert(
+    fc.property(sides, ({ weights, groups, quantum }) => {
+      const multiples = Math.round(weights.length / quantum);
+      for (const { start, end } of groupsOf(weights, { groups, quantum })) {
+        expect(start % quantum).toBe(0);
+        expect(end > start).toBe(true);
+        expect(Math.round(end / quantum) - start / quantum).toBeGreaterThanOrEqual(multiples / groups / 2);
+      }
+    }),
+    { numRuns: 300, seed: 5 },
+  );
+});
+
+test("groups have equal sums of weights, up to one sample", () => {
+  const weights = fc.array(fc.double({ min: 0.5, max: 1.5, noNaN: true }), { minLength: 30, maxLength: 90 });
+  fc.assert(
+    fc.property(weights, fc.integer({ min: 1, max: 5 }), (all, groups) => {
+      const sum = (from = 0, to = all.length) => all.slice(from, to).reduce((total, each) => total + each, 0);
+      for (const { start, end } of groupsOf(all, { groups, quantum: 1 }))
+        expect(Math.abs(sum(start, end) - sum() / groups)).toBeLessThan(1.5 + 1e-9);
+    }),
+    { numRuns: 200, seed: 6 },
+  );
+});
+
 test("the rank of the whole matrix is the largest that is affordable, and never below that of plain factors", () => {
   fc.assert(
     fc.property(side, side, fc.double({ min: 0.01, max: 1.5, noNaN: true }), (nIn, nOut, budget) => {

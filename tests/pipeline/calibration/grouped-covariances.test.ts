@@ -44,21 +44,24 @@ async function conversionWith(calibrationBytes: number | undefined, allocation: 
 }
 
 describe.each(["uniform", "global", "loss"] as const)("with a %s allocation", (allocation) => {
-  test.each(["lowrank", "gblr"])("%s layers are the same however many passes the data takes", async (structure) => {
-    const { passes, ...whole } = await conversionWith(undefined, allocation, structure);
-    const before = tf.memory().numTensors;
-    // Gradients take another pass.
-    expect(passes).toBe(allocation === "loss" ? 2 : 1);
-    expect(whole.rows).toBe(3 * TINY.n_positions);
-    // The first holds one block of two, the second one layer.
-    for (const [bytes, least] of [
-      [30_000, 2],
-      [1, 8],
-    ] as const) {
-      const { passes: several, ...grouped } = await conversionWith(bytes, allocation, structure);
-      expect(several).toBeGreaterThanOrEqual(least);
-      expect(grouped).toEqual(whole);
-    }
-    expect(tf.memory().numTensors).toBe(before);
-  });
+  test.each(["lowrank", "pifa", "gblr"])(
+    "%s layers are the same however many passes the data takes",
+    async (structure) => {
+      const { passes, ...whole } = await conversionWith(undefined, allocation, structure);
+      const before = tf.memory().numTensors;
+      // Gradients take another pass.
+      expect(passes).toBe(allocation === "loss" ? 2 : 1);
+      expect(whole.rows).toBe(3 * TINY.n_positions);
+      // The first holds one block of two, the second one layer.
+      for (const [bytes, least] of [
+        [30_000, 2],
+        [1, 8],
+      ] as const) {
+        const { passes: several, ...grouped } = await conversionWith(bytes, allocation, structure);
+        expect(several).toBeGreaterThanOrEqual(least);
+        expect(grouped).toEqual(whole);
+      }
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
 });

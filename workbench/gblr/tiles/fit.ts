@@ -45,7 +45,7 @@ export class TileFit {
   /** the whitened matrix less all tiles, (n_out, n_in) */
   private residual: Tensor2D;
   private readonly factors: (Factors | undefined)[];
-  /** squared singular values of the last update of each tile, at least as many as its rank */
+  /** squared singular values of each tile's last update, at least as many as its rank. A joint fit does not change them */
   private readonly energies: Float64Array[];
 
   /** @param target the whitened matrix, (n_out, n_in), scaled to norm 1; it still belongs to the caller */

@@ -170,7 +170,7 @@ class JointFit {
     for (let damping = DAMPING; !solved && damping < MOST_DAMPING; damping *= 10) {
       solved = await solvePositive(gram, seen, { damping });
     }
-    // Factors that are not finite have the error of a matrix of zeros, so that no step is made to them.
+    // Without a solution the error is that of zeros, or not finite, so that the minimization makes no step to this point.
     const found = solved ?? zerosLike(seen);
     release([scaled, gram, seen]);
     const left = tidy(() => transpose(div(found, lengths)) as Tensor2D);

@@ -59,23 +59,28 @@ export function dividedLayout(
   return { tiles: [whole, ...parts], divides, shared, quantum };
 }
 
-/** The samples at which groups begin, and the length of the side. Each group has at least half of an equal share. */
+/**
+ * The samples at which groups begin, and the length of the side. In multiples of the quantum, where the end of the side
+ * counts as the nearest one, each group has at least half of an equal share.
+ */
 function edgesOf(
   length: number,
   { groups, quantum, weights }: { groups: number; quantum: number; weights?: ArrayLike<number> | undefined },
 ): number[] {
-  const least = length / groups / 2;
+  const chunks = Math.round(length / quantum);
+  const least = Math.ceil(chunks / groups / 2);
   const sums = new Float64Array(length + 1);
   for (let i = 0; i < length; i++) sums[i + 1] = (sums[i] as number) + (weights?.[i] ?? 1);
   const total = sums[length] as number;
+  const edges = [0];
   let sample = 0;
-  return Array.from({ length: groups + 1 }, (_, group) => {
-    if (group === groups) return length;
+  for (let group = 1; group < groups; group++) {
     while (total > 0 && (sums[sample] as number) < (group / groups) * total) sample++;
-    const nearest = total > 0 ? sample : (group * length) / groups;
-    const within = Math.min(length - least * (groups - group), Math.max(least * group, nearest));
-    return quantum * Math.round(within / quantum);
-  });
+    const wanted = Math.round((total > 0 ? sample : (group * length) / groups) / quantum);
+    const first = (edges.at(-1) as number) / quantum + least;
+    edges.push(quantum * Math.max(first, Math.min(chunks - least * (groups - group), wanted)));
+  }
+  return [...edges, length];
 }
 
 /** The layout with the shared tile alone. */

@@ -127,8 +127,8 @@ interface Ranked {
 }
 
 /**
- * The layouts that are tried, by the shape of the matrix: groups divide the longer side, or either side of matrices that
- * are nearly square. On weights of pretrained models, three groups were better than two, four or more.
+ * The layouts that are tried, by the shape of the matrix: groups of columns for wide matrices, and groups of either side
+ * for tall and nearly square ones. On weights of pretrained models, three groups were better than two, four or more.
  */
 function layoutsOf(sides: QuantizedSides, lengths: Lengths): Layout[] {
   const { nIn, nOut, quantum = 1 } = sides;
@@ -150,7 +150,7 @@ function layoutsOf(sides: QuantizedSides, lengths: Lengths): Layout[] {
   ];
 }
 
-/** The square roots of the lengths of all rows and columns in the metric of outputs, the latter without correlations. */
+/** The square roots of the lengths of all rows and columns in the metric of outputs, without correlations of inputs. */
 async function lengthsOf(target: Tensor2D, covariance: Tensor2D): Promise<Lengths> {
   const [rows, columns] = tidy(() => {
     const deviations = sqrt(relu(diagonalOf(covariance)));

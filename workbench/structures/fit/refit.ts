@@ -1,6 +1,6 @@
 // Fits the parameters of any structure to the outputs of a layer: minimizes tr((T − W') Σ (T − W')ᵀ), with T the target
-// and Σ the covariance of the layer's inputs, over the parameters of W' by L-BFGS (engine/linalg/lbfgs.ts). Structures without a
-// closed form use it for their initialization `activation`.
+// and Σ the covariance of the layer's inputs, over the parameters of W' by L-BFGS (engine/linalg/lbfgs.ts). Structures
+// without a closed form use it for their initialization `activation`.
 
 import {
   clone,

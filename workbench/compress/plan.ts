@@ -95,8 +95,11 @@ export interface PlanOptions {
   convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name. If given, `global` allocates by output errors */
   covariances?: ReadonlyMap<string, Tensor2D>;
-  /** the initialization that follows, which determines what a rank costs. Default `svd` */
-  init?: Init;
+  /**
+   * the initialization that follows an allocation by outputs or by the loss. The structure may need less for a rank
+   * then. Default: a rank costs two factors
+   */
+  init?: Init | undefined;
   /** `loss`: predicted increases of the loss by layer name, one for each singular triple, see loss-spectrum.ts */
   energies?: ReadonlyMap<string, ArrayLike<number>>;
   /** stores decompositions of `global` for the conversion. Default: they are not kept */
@@ -108,7 +111,7 @@ export interface PlanOptions {
  * @throws EngineError when options contradict each other, no layer matches, or the budget is too small for a layer
  */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
-  const { allocation = "uniform", convolutions = "integrated", init = "svd", covariances, energies } = options;
+  const { allocation = "uniform", convolutions = "integrated", init, covariances, energies } = options;
   const structure = structureNamed(options.structure);
   const asked = askedFor(structure, options);
   const chosen = splitForPlan(layersToConvert(model, options.layers), { kind: structure, convolutions });
@@ -139,10 +142,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
     );
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
-  // The covariances of a calibration in several groups are gone by now, but the decompositions have their spectra.
-  const isByOutputs =
-    covariances || energies || layers.some(({ name }) => options.decompositions?.outputSpectrumOf(name));
-  const rankCost = isByOutputs ? structure.rankCosts?.[init] : undefined;
+  const rankCost = init && structure.rankCosts?.[init];
   const shared = { structure: structureOf, layers, budget, rankCost };
   if (allocation !== "uniform") expectDense(model, namesIn(model, layers));
   if (allocation === "uniform") return finished(shareUniformly(shared), budget);

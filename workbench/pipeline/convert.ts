@@ -25,7 +25,7 @@ import type { PipelineEvent } from "./stage.ts";
 /** The inputs of a plan that the convert stage determines. */
 export interface PlanRequest {
   allocation: Allocation;
-  /** the initialization that follows, see `PlanOptions.init` */
+  /** see `PlanOptions.init` */
   init?: Init;
   /** stores the decompositions of the plan, which the conversion reuses */
   decompositions?: Decompositions;
@@ -118,7 +118,7 @@ export async function* convertModel(
   let sequence: SequentialCovariances | undefined;
   let felt: LossGradients | undefined;
   try {
-    let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, init, decompositions });
+    let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {

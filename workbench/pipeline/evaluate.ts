@@ -23,6 +23,7 @@ import {
   writeComparison,
   writeReport,
 } from "../report/index.ts";
+import type { SplitSettings } from "./domains/domain.ts";
 import { openedImages } from "./domains/image-sets.ts";
 import type { ImageSettings } from "./domains/image-settings.ts";
 import { evaluationOptions } from "./domains/image-settings.ts";
@@ -54,14 +55,7 @@ async function relativeFlopsOf<Config>(model: Model<Config>): Promise<RelativeFl
 }
 
 /** Settings of `evaluateText`. */
-export interface TextEvaluation {
-  dataset: string;
-  config?: string | undefined;
-  split: string;
-  column?: string | undefined;
-  encoding?: string | undefined;
-  /** tokens per window. Default: the model's positions, at most 2048 */
-  context?: number | undefined;
+export interface TextEvaluation extends SplitSettings {
   /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
   /** whether the end of the text that does not fill a whole window is left out. Default false */

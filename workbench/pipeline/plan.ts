@@ -64,7 +64,7 @@ async function planAt(
   // Tucker-2 converts whole kernels, even if the other variants convert each kernel position.
   const how = {
     layers,
-    ...(init && { init }),
+    init,
     convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
     ...(energies && { energies }),

@@ -33,7 +33,7 @@ export interface LayerRank {
 /** The choices for one layer, numbered as rungs from 1: rung r is rank r, the last rung is the dense matrix. */
 export class RankLadder {
   readonly top: number;
-  protected readonly layer: LayerToAllocate;
+  private readonly layer: LayerToAllocate;
   /** multiply-adds in one pass of the model, by rung; rung 0 is not used */
   private readonly costs: Float64Array;
   /** by rung; that of the last rung is 0 */

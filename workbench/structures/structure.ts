@@ -172,7 +172,7 @@ export interface StructureKind {
   readonly keepsZeros?: boolean;
   /**
    * by initialization, what the best matrix of a rank costs, if that is not the cost of two factors. Allocations by
-   * ranks use it when covariances are known
+   * outputs and by the loss use it
    */
   readonly rankCosts?: Readonly<Partial<Record<Init, RankCost>>>;
   /** initializations other than `svd` */

@@ -103,7 +103,7 @@ function bestError(seen: Values, root: Values, layouts: readonly Layout[], allow
   return best;
 }
 
-/** The layouts that the search considers for small matrices. */
+/** Layouts to compare with: two groups, and for larger matrices also four beside a shared tile. */
 function layoutsFor(m: number, n: number): Layout[] {
   const sides = { nIn: n, nOut: m };
   const divided = (divides: "columns" | "rows", groups: number, shared: number) =>
@@ -134,7 +134,7 @@ const neighbors = (n: number): Values => ({
 const covariance = (name: string, n: number): Values =>
   (COVARIANCES[name] as (seed: number, n: number) => Values)(80, n);
 
-/** The error of the search as a ratio to that of the best ranks of all layouts. */
+/** The error of the search as a ratio to that of the best ranks of the layouts above. */
 async function ratioToBest(weight: Values, sigma: Values, budget: number): Promise<number> {
   const { rows: m, columns: n } = weight;
   const allowed = Math.floor(budget * m * n);
@@ -161,19 +161,19 @@ forEachEngine("searchTiles", (_, { name: engine }) => {
   if (engine !== "torch") return;
 
   test.each(CASES)(
-    "is within 5 %% of the best ranks of all layouts, for (%i, %i) and budget %d",
+    "is no worse than the best ranks of layouts with two groups, for (%i, %i) and budget %d",
     async (m, n, budget) => {
       for (const sigma of [covariance("the identity", n), neighbors(n)]) {
         for (const weight of [random(81, m, n), grouped(82, m, n), random(83, m, n)]) {
-          expect(await ratioToBest(weight, sigma, budget)).toBeLessThan(1.05);
+          expect(await ratioToBest(weight, sigma, budget)).toBeLessThan(1.02);
         }
       }
     },
   );
 
-  test("is within 8 % of the best ranks also where a tile is shared by four groups, for (32, 32) and budget 0.25", async () => {
+  test("is no worse than the best ranks also where a tile is shared by four groups, for (32, 32) and budget 0.25", async () => {
     for (const weight of [random(81, 32, 32), random(83, 32, 32)]) {
-      expect(await ratioToBest(weight, neighbors(32), 0.25)).toBeLessThan(1.08);
+      expect(await ratioToBest(weight, neighbors(32), 0.25)).toBeLessThan(1.02);
     }
   });
 
@@ -182,7 +182,7 @@ forEachEngine("searchTiles", (_, { name: engine }) => {
     async (m, n, budget) => {
       // The descent is slow there, and a matrix this small has few ranks to choose from.
       for (const weight of [random(81, m, n), grouped(82, m, n)]) {
-        expect(await ratioToBest(weight, covariance("many mixed inputs", n), budget)).toBeLessThan(1.5);
+        expect(await ratioToBest(weight, covariance("many mixed inputs", n), budget)).toBeLessThan(1.4);
       }
     },
   );

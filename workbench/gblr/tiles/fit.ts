@@ -1,6 +1,6 @@
-// Fits the tiles of a layout to a matrix in the metric of outputs, one tile after the other. With the other tiles
-// fixed, the best tile of a given rank is a truncated singular value decomposition of what they leave, so no update
-// raises the error. Ranks follow from a price for a multiply-add: a tile gets the rank with the smallest sum of squared
+// Fits the tiles of a layout to a matrix in the metric of outputs, one tile after the other, or all at once
+// (joint-fit.ts). With the other tiles fixed, the best tile of a given rank is a truncated singular value decomposition
+// of what they leave, so no update raises the error. Ranks follow from a price for a multiply-add: a tile gets the rank with the smallest sum of squared
 // error and cost.
 
 import {

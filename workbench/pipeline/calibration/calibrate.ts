@@ -13,13 +13,8 @@ import {
 } from "../../compress/index.ts";
 import { clippedNotice, imageLoader, sampleOf } from "../../data/images/index.ts";
 import { classifierLogits, imageSettings, isClassifier, languageHidden, type Model } from "../../models/index.ts";
-import {
-  type ConvertDataOptions,
-  type ConvertDataSettings,
-  fetchImageSplit,
-  openTextSplit,
-} from "../domains/convert-data.ts";
-import type { CalibrationData } from "../domains/domain.ts";
+import { type ConvertDataOptions, fetchImageSplit, openTextSplit } from "../domains/convert-data.ts";
+import type { CalibrationData, SplitSettings } from "../domains/domain.ts";
 import { imageInputs, openedImages } from "../domains/image-sets.ts";
 import { evaluationOptions } from "../domains/image-settings.ts";
 import { drawnWindows } from "../domains/texts.ts";
@@ -51,7 +46,7 @@ export async function* calibrateLayers(
 }
 
 /** The data set of a calibration. */
-export interface CalibrationSettings extends ConvertDataSettings {
+export interface CalibrationSettings extends SplitSettings {
   /** number of windows or images */
   samples: number;
   /** draws them at random. Default: the first ones */

@@ -19,13 +19,8 @@ import { clippedNotice, imageLoader, numberedAs } from "../../data/images/index.
 import { crossEntropy } from "../../engine/ops/index.ts";
 import { classifierLogits, imageSettings, isClassifier, languageLoss, type Model } from "../../models/index.ts";
 import type { RunRecord } from "../../report/index.ts";
-import {
-  type ConvertDataOptions,
-  type ConvertDataSettings,
-  fetchImageSplit,
-  openTextSplit,
-} from "../domains/convert-data.ts";
-import type { Scored } from "../domains/domain.ts";
+import { type ConvertDataOptions, fetchImageSplit, openTextSplit } from "../domains/convert-data.ts";
+import type { Scored, SplitSettings } from "../domains/domain.ts";
 import { openedImages } from "../domains/image-sets.ts";
 import { evaluationOptions } from "../domains/image-settings.ts";
 import { firstWindows } from "../domains/texts.ts";
@@ -34,7 +29,7 @@ import { dataFacts } from "../results/source-facts.ts";
 import type { PipelineEvent } from "../stage.ts";
 
 /** The data set of a check. */
-interface CheckSettings extends ConvertDataSettings {
+interface CheckSettings extends SplitSettings {
   /** number of windows or images, from the start. Default: all */
   samples?: number | undefined;
 }

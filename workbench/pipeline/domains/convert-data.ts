@@ -5,21 +5,8 @@ import type { TextWindows } from "../../data/index.ts";
 import { isLanguageModel, languageSizes, type Model, usualContext } from "../../models/index.ts";
 import { fetchDataset, type Source } from "../fetch.ts";
 import { type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
+import type { SplitSettings } from "./domain.ts";
 import { expectContext, openTexts, type Texts } from "./texts.ts";
-
-/** One split of a data set. */
-export interface ConvertDataSettings {
-  /** a folder, or `owner/name[@revision]` */
-  dataset: string;
-  config?: string | undefined;
-  split: string;
-  /** column with the text or the images */
-  column?: string | undefined;
-  /** encoding of text files. Default UTF-8 */
-  encoding?: string | undefined;
-  /** tokens per window. Default: the model's positions, at most 2048 */
-  context?: number | undefined;
-}
 
 /** The model for which data is opened. */
 export interface ConvertDataOptions {
@@ -44,7 +31,7 @@ interface TextSplit {
  * @throws DataError if the data does not exist; SettingsError or StageError if it does not fit the model
  */
 export async function* openTextSplit(
-  { dataset, config, split, column, encoding, context: asked }: ConvertDataSettings,
+  { dataset, config, split, column, encoding, context: asked }: SplitSettings,
   { flag, model, source, context }: ConvertDataOptions & { flag: string },
 ): AsyncGenerator<PipelineEvent, TextSplit> {
   if (!isLanguageModel(model)) {
@@ -69,7 +56,7 @@ export async function* openTextSplit(
 
 /** Downloads a split of images. @throws SettingsError if the settings have a number of tokens */
 export async function* fetchImageSplit(
-  { dataset, config, split, context: length }: ConvertDataSettings,
+  { dataset, config, split, context: length }: SplitSettings,
   { flag, context }: Pick<ConvertDataOptions, "context"> & { flag: string },
 ): AsyncGenerator<PipelineEvent, Source> {
   if (length !== undefined) {

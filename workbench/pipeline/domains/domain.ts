@@ -18,6 +18,20 @@ export interface Sources {
   data: Source;
 }
 
+/** One split of a data set, to evaluate, calibrate or check a model on. */
+export interface SplitSettings {
+  /** a folder, or `owner/name[@revision]` */
+  dataset: string;
+  config?: string | undefined;
+  split: string;
+  /** column with the text or the images */
+  column?: string | undefined;
+  /** encoding of text files. Default UTF-8 */
+  encoding?: string | undefined;
+  /** tokens per window. Default: the model's positions, at most 2048 */
+  context?: number | undefined;
+}
+
 /** Inputs for calibration. Each is disposed of after its forward pass. */
 export interface CalibrationData {
   /** the inputs, from the first one on at each call */

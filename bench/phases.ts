@@ -55,7 +55,8 @@ export async function runPhase<Answer>(argv: [string, ...string[]], request: obj
       if (code === 0) resolve(text);
       else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
     });
-    child.stdin.end(JSON.stringify(request));
+    // A phase may end without reading its request; how it ended is told by "close".
+    child.stdin.on("error", () => {}).end(JSON.stringify(request));
   });
   return JSON.parse(output.trim().split("\n").at(-1) ?? "") as Answer;
 }

@@ -29,3 +29,11 @@ test("a phase that fails is named with its exit code", async () => {
   const failed = runPhase([process.execPath, "-e", "process.exit(3)"], {});
   await expect(failed).rejects.toThrow(`${process.execPath} ended with exit code 3`);
 });
+
+test("a phase may leave its request unread", async () => {
+  // larger than the buffer of a pipe, so that the end of the process breaks the pipe
+  const request = { text: "a".repeat(1e6) };
+  expect(await runPhase<number>([process.execPath, "-e", "console.log(7)"], request)).toBe(7);
+  const failed = runPhase([process.execPath, "-e", "process.exit(4)"], request);
+  await expect(failed).rejects.toThrow("ended with exit code 4");
+});

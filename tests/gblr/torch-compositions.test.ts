@@ -90,4 +90,35 @@ describe.skipIf(!present)("the torch compositions", () => {
       "spans cover 5 and 5 values, got 4 and 5",
     );
   });
+
+  test("give the product with panels of the loop", async () => {
+    // 40 columns in two chunks: a whole run, one of the second half, and one of the first half
+    const runs = tf.tensor2d([0, 0, 1, 0, 2, 1, 3, 20, 0, 9, 4, 24], [4, 3], "int32");
+    const values = tf.randomNormal([9 * 32 + 4 * 16 + 24 * 16], 0, 1, "float32", 1);
+    const x = tf.randomNormal([5, 24], 0, 1, "float32", 3);
+    for (const bias of [null, tf.randomNormal([40], 0, 1, "float32", 5)]) {
+      const whole = operator("panel_product")(x, values, runs, bias, 40);
+      await expectEqual(operator("panel_product_composed")(x, values, runs, bias, 40), whole, 2e-6);
+    }
+  });
+
+  test("refuse panels outside the matrix, in disorder, or with other numbers of values", () => {
+    const product = (runs: number[][], { values = 64, x = 8, nOut = 40 } = {}) => {
+      const held = tf.tensor2d(runs, [4, runs[0]?.length ?? 0], "int32");
+      for (const name of ["panel_product", "panel_product_composed"]) {
+        operator(name)(tf.zeros([1, x]), tf.zeros([values]), held, null, nOut);
+      }
+    };
+    product([[0], [0], [6], [2]]);
+    expect(() => product([[0], [0], [7], [2]])).toThrow("run 0 lies outside of 8 inputs");
+    expect(() => product([[0], [0], [-1], [2]])).toThrow("run 0 lies outside of 8 inputs");
+    expect(() => product([[0], [0], [6], [0]])).toThrow("run 0 lies outside of 8 inputs");
+    expect(() => product([[0], [3], [6], [2]])).toThrow("run 0 has columns 3");
+    expect(() => product([[2], [0], [6], [2]])).toThrow("run 0 is of no chunk, or out of order");
+    expect(() => product([[1, 0], [1, 0], [0, 0], [2, 1]])).toThrow("run 1 is of no chunk, or out of order"); // biome-ignore format: one line a case
+    expect(() => product([[0], [1], [6], [2]])).toThrow("runs cover 32 values, got 64");
+    expect(() => product([[0], [0], [0], [2]], { nOut: 0 })).toThrow("x must be (rows, n_in)");
+    // the largest numbers do not overflow
+    expect(() => product([[0], [0], [2 ** 31 - 1], [2 ** 31 - 1]])).toThrow("run 0 lies outside of 8 inputs");
+  });
 });

@@ -163,7 +163,12 @@ test("gblr convert draws its calibration data too, and converts with a quantum",
 test("training with a learning rate of 0 for widths keeps them", async () => {
   const folder = at("kept");
   await run(
-    { init: "search", compare: ["gblr:search+structure-learning-rate=0+shrink=none"], learningRate: 1e-2 },
+    {
+      init: "search",
+      stableBlocks: true,
+      compare: ["gblr:search+structure-learning-rate=0+shrink=none"],
+      learningRate: 1e-2,
+    },
     folder,
   );
   const own = join(folder, "compare/gblr-search-structure-learning-rate-0-shrink-none");

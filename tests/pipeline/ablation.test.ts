@@ -50,7 +50,7 @@ test.each([
   ["gblr:search+quantum=0", '"gblr:search+quantum=0": quantum cannot be "0"; see --quantum'],
   ["gblr+quantum", '"gblr+quantum": quantum cannot be ""; see --quantum'],
   ["gblr+shrink=fast", '"gblr+shrink=fast": shrink cannot be "fast"; see --shrink'],
-  ["gblr+quantum=8", '"gblr+quantum=8" has a quantum, which only a search keeps; give gblr:search'],
+  ["gblr+quantum=8", '"gblr+quantum=8" has a setting quantum of searches; give gblr:search'],
   ["lowrank+quantum=8", '"lowrank+quantum=8" has a setting of widths, but lowrank has none; leave it out'],
 ])("%s is refused", (text, message) => {
   expect(() => parseVariant(text)).toThrow(message);

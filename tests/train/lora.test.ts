@@ -30,8 +30,25 @@ const ADAPTED = ["fc1.lr_weight1", "fc1.lr_weight2", "fc2.weight"];
 /** Rows and columns of the matrices, and of their adapters. */
 const SIZES = { "fc1.lr_weight1": [8, 12], "fc1.lr_weight2": [8, 16], "fc2.weight": [5, 16] } as const;
 
-/** (α/r) B A of a checkpoint, in float64. */
-async function productsOf(folder: string, scale: number): Promise<Record<string, number[]>> {
+/**
+ * The step sizes of each row of the matrices, from the definition: the blocks of fc1 have one row of each factor, and a
+ * step is as much smaller as the row of the other factor is longer than √(its entries / 8).
+ */
+function stepsOf(start: Record<string, readonly number[]>): Record<string, number[]> {
+  const beside = (name: "fc1.lr_weight1" | "fc1.lr_weight2") => {
+    const [blocks, entries] = SIZES[name];
+    const row = (k: number) => (start[name] as readonly number[]).slice(k * entries, (k + 1) * entries);
+    return Array.from({ length: blocks }, (_, k) => Math.min(1, Math.sqrt(entries / blocks) / Math.hypot(...row(k))));
+  };
+  return { "fc1.lr_weight1": beside("fc1.lr_weight2"), "fc1.lr_weight2": beside("fc1.lr_weight1") };
+}
+
+/** (α/r) S ∘ B A of a checkpoint, in float64. */
+async function productsOf(
+  folder: string,
+  { scale, start }: { scale: number; start: Record<string, readonly number[]> },
+): Promise<Record<string, number[]>> {
+  const steps = stepsOf(start);
   const stored = await readSafetensors(join(folder, "checkpoint/step-0000000024.safetensors"));
   const found: Record<string, number[]> = {};
   for (const [name, [rows, columns]] of Object.entries(SIZES)) {
@@ -41,7 +58,7 @@ async function productsOf(folder: string, scale: number): Promise<Record<string,
       const [row, column] = [Math.floor(at / columns), at % columns];
       let sum = 0;
       for (let k = 0; k < rank; k++) sum += Number(b?.[row * rank + k]) * Number(a?.[k * columns + column]);
-      return scale * sum;
+      return scale * (steps[name]?.[row] ?? 1) * sum;
     });
   }
   return found;
@@ -63,7 +80,12 @@ forEachEngine("training adapters", () => {
     expect(events[0]).toMatchObject({ kind: "started", adapted: 3 * sides.reduce((sum, side) => sum + side, 0) });
     expect(liveTensors()).toEqual(before);
     expect(losses.at(-1)).toBeLessThan(0.6 * (losses[0] as number));
-    const products = await productsOf(folder, 2);
+    const products = await productsOf(folder, { scale: 2, start });
+    expect(
+      Object.values(stepsOf(start))
+        .flat()
+        .some((step) => step < 0.9),
+    ).toBe(true);
     for (const [name, numbers] of Object.entries(await numbersOf(model))) {
       const product = products[name];
       if (!product) expect(numbers).toEqual(start[name] as number[]);
@@ -87,6 +109,7 @@ forEachEngine("training adapters", () => {
 
   test("gives the adapters the gradients that the chain rule makes of the factors' gradients, summed over batches", async () => {
     const model = smallModel();
+    const steps = stepsOf(await numbersOf(model));
     const { loss } = smallTask(model);
     const batch = { x: values(30, [6, 12]), y: values(31, [6, 5]) };
     const adapters = new Adapters(model, { rank: 2, alpha: 3 }, 7);
@@ -109,17 +132,18 @@ forEachEngine("training adapters", () => {
       );
       const rows = (bv as Float32Array).length / rank;
       const at = (values: unknown, index: number) => (values as Float32Array)[index] as number;
+      const gradient = (row: number, column: number) => (steps[name]?.[row] ?? 1) * at(g, row * columns + column);
       const da = await twice.gradients.get(a as tf.Variable)?.data();
       const db = await twice.gradients.get(b as tf.Variable)?.data();
       for (let k = 0; k < rank; k++) {
         for (let c = 0; c < columns; c++) {
           let sum = 0;
-          for (let r = 0; r < rows; r++) sum += at(bv, r * rank + k) * at(g, r * columns + c);
+          for (let r = 0; r < rows; r++) sum += at(bv, r * rank + k) * gradient(r, c);
           expect(Math.abs(2 * 1.5 * sum - at(da, k * columns + c))).toBeLessThan(1e-5);
         }
         for (let r = 0; r < rows; r++) {
           let sum = 0;
-          for (let c = 0; c < columns; c++) sum += at(g, r * columns + c) * at(av, k * columns + c);
+          for (let c = 0; c < columns; c++) sum += gradient(r, c) * at(av, k * columns + c);
           expect(Math.abs(2 * 1.5 * sum - at(db, r * rank + k))).toBeLessThan(1e-5);
         }
       }
@@ -199,6 +223,35 @@ forEachEngine("training adapters", () => {
     for (const parameter of model.parameters.values()) parameter.trainable = false;
     await expect(run({ rank: 2 })).rejects.toThrow("lora: no chosen layer has a matrix that can be trained");
     expect(liveTensors()).toEqual(before);
+    model.dispose();
+  });
+
+  test("trains blocks that cancel each other, which training of all parameters refuses in one line", async () => {
+    const model = smallModel();
+    const part = (own: string) => model.parameter(`fc1.${own}`);
+    tf.tidy(() => {
+      // Two blocks of full width that are 50 times as large as before, and nearly cancel each other.
+      const large = (own: string) => {
+        const first = tf.mul(tf.slice(part(own), 0, 1), 7);
+        const second = tf.mul(first, own === "lr_weight1" ? -1 : 1.01);
+        part(own).assign(tf.concat([first, second, tf.slice(part(own), 2)]));
+      };
+      large("lr_weight1");
+      large("lr_weight2");
+      const whole = [1, 1, ...new Array(6).fill(0.5)];
+      part("widths").assign(tf.tensor2d([whole, whole]));
+      part("locations").assign(tf.zeros([2, 8]));
+    });
+    const start = await numbersOf(model);
+    const folder = newFolder();
+    await expect(collect(fullOptions(model, folder))).rejects.toThrow(
+      /^the blocks of fc1 cancel each other: they are \d+(\.\d)? times as large as their sum, .*--lora, or convert with --stable-blocks$/,
+    );
+    expect(await numbersOf(model)).toEqual(start);
+    const losses = (await collect(loraOptions(model, newFolder()))).flatMap((event) =>
+      event.kind === "step" ? [event.loss] : [],
+    );
+    expect(losses.at(-1)).toBeLessThan(losses[0] as number);
     model.dispose();
   });
 });

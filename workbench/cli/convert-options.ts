@@ -77,6 +77,10 @@ export function addConversionOptions(command: Command): void {
       "--quantum <samples>",
       "with --init search and --calibrate: blocks of gblr begin and end at multiples of so many samples (default: 1)",
       countFrom(1),
+    )
+    .option(
+      "--stable-blocks",
+      "with --init search and --calibrate: blocks of gblr that do not cancel each other, so that they can be trained",
     );
 }
 
@@ -158,6 +162,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   searchSteps: number;
   /** samples */
   quantum?: number;
+  stableBlocks?: boolean;
   /** number type of dense weights in memory */
   dtype?: WeightType;
   calibrate?: string;
@@ -255,6 +260,11 @@ function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
   if (options.quantum !== undefined && (init !== "search" || calibrate === undefined)) {
     throw new UsageError("--quantum needs --init search and --calibrate; give them, or leave out --quantum");
+  }
+  if (options.stableBlocks && (init !== "search" || calibrate === undefined)) {
+    throw new UsageError(
+      "--stable-blocks needs --init search and --calibrate; give them, or leave out --stable-blocks",
+    );
   }
   if (needsCalibration(init) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);

@@ -162,7 +162,7 @@ async function* convertAndSave(
   options: ConvertVerbOptions,
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Done> {
-  const { allocate: allocation, init, seed, searchSteps, quantum, dryRun } = options;
+  const { allocate: allocation, init, seed, searchSteps, quantum, stableBlocks, dryRun } = options;
   const source = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
   const model = yield* load(source.folder, { dtype: options.dtype });
@@ -184,7 +184,7 @@ async function* convertAndSave(
     const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
     const layersFolder = `${resolve(options.out as string)}.layers`;
     const finished = new FinishedLayers(layersFolder, identityOf(options, source, engine));
-    const chosen = { allocation, init, seed, searchSteps, quantum, reorder: requestOf(options) };
+    const chosen = { allocation, init, seed, searchSteps, quantum, stableBlocks, reorder: requestOf(options) };
     let notes: readonly string[] = [];
     let converted: Converted;
     let checked: ConversionCheck | undefined;
@@ -322,7 +322,18 @@ const seedsOf = ({ seed, calibrateSeed }: ConvertVerbOptions): ConvertedFolder["
 });
 
 /** Options that are not settings of the result: places, outputs, and the machine. */
-const NO_SETTINGS = ["out", "dryRun", "force", "json", "engine", "device", "precision", "threads", "calibrateMemory"];
+const NO_SETTINGS = [
+  "out",
+  "dryRun",
+  "force",
+  "json",
+  "engine",
+  "device",
+  "precision",
+  "threads",
+  "form",
+  "calibrateMemory",
+];
 /** Options of which the row of the results has the values by other names. */
 const OF_ROW = ["structure", "budget", "flops", "widths", "layers", "allocate", "init", "seed", "searchSteps"];
 

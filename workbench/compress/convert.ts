@@ -51,6 +51,8 @@ export interface ConvertOptions {
   searchSteps?: number;
   /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: blocks of a search by outputs do not cancel each other, so that they can be trained. Default false */
+  stableBlocks?: boolean | undefined;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
   /** names of the layers in the order in which they are converted. Default: the order of the plan */
@@ -151,10 +153,11 @@ export async function* convert(
 /** What the result depends on besides weights and covariances. */
 function settingsOf(
   plan: ConversionPlan,
-  { init, locations, seed, searchSteps, quantum, whitening }: ConvertOptions,
+  { init, locations, seed, searchSteps, quantum, stableBlocks, whitening }: ConvertOptions,
 ): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  return { asked: plan.asked, layers, init, locations, seed, searchSteps, quantum, whitening };
+  const search = { searchSteps, quantum, ...(stableBlocks && { stableBlocks }) };
+  return { asked: plan.asked, layers, init, locations, seed, ...search, whitening };
 }
 
 /** Puts a layer of an earlier process in place; undefined if there is none. */
@@ -204,6 +207,7 @@ async function* convertLayer(
     locations,
     signal,
     quantum,
+    stableBlocks,
     seed = 0,
     searchSteps = 1000,
     ...options
@@ -227,7 +231,8 @@ async function* convertLayer(
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const importance = options.importances?.get(layer.name);
-    const start = { structure, layer, covariance, importance, searchSteps, quantum, seed, signal };
+    const search = { searchSteps, quantum, stableBlocks };
+    const start = { structure, layer, covariance, importance, ...search, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search by entries compares its result with initialization `svd`; both use the same triples.
     if (init === "search" && !covariance) await known.singularValues(layer.name, target);

@@ -1,10 +1,11 @@
 // Creates the form of a model that is fastest in inference, in which each layer has the fastest form of its structure.
 // GBLR layers contain live blocks only; dense layers are not changed.
 
-import { getBackend, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
+import { type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import type { ConvolutionInfo } from "../architectures/network.ts";
 import { kernelOf, kernelOfPositions } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
+import { formChoices, type Rows } from "../structures/inference/choice.ts";
 import type { StructureParameters } from "../structures/structure.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
@@ -12,7 +13,7 @@ import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 /** Options of `forInference`. */
 export interface InferenceOptions {
   /** typical number of rows of products: `many` in evaluation, `few` for generation token by token. Default `many` */
-  rows?: "many" | "few";
+  rows?: Rows;
 }
 
 /**
@@ -70,16 +71,17 @@ interface InferenceLayer {
   parameters: StructureParameters;
 }
 
-/** The fastest form of a layer; undefined if it is unchanged. */
+/** The fastest form of a layer; undefined if its structure has only one form. */
 async function inferenceForm<Config>(
   model: Model<Config>,
   layer: LinearLayer,
-  rows: "many" | "few",
+  rows: Rows,
 ): Promise<InferenceLayer | undefined> {
   const { structure, convolution, name, nIn, nOut } = layer;
-  // A convolution has many rows, one per position of an image.
-  const packed = rows === "few" && !convolution && getBackend() === "torch";
-  const held = await structure.fastest?.(model.structureParameters(name), { nIn, nOut, packed });
+  const question = { nIn, nOut, rows, isConvolution: convolution !== undefined };
+  const held = await structure.withForms?.(model.structureParameters(name), (forms) =>
+    formChoices.choose(forms, question),
+  );
   if (!held) return undefined;
   if (!held.structure.isDense || !convolution) {
     return { layer: { ...layer, structure: held.structure, layout: "out_in" }, parameters: held.parameters };

@@ -49,6 +49,8 @@ export interface ConvertStageOptions {
   locations?: string;
   /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: blocks of a search by outputs do not cancel each other, so that they can be trained. Default false */
+  stableBlocks?: boolean | undefined;
   /** puts units in order before anything else. Default: they stay as they are */
   reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
@@ -102,7 +104,7 @@ export async function* convertModel(
   model: Model,
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
-  const { allocation, init, seed, searchSteps, locations, quantum, calibration: data, signal } = options;
+  const { allocation, init, seed, searchSteps, locations, quantum, stableBlocks, calibration: data, signal } = options;
   const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
@@ -152,6 +154,7 @@ export async function* convertModel(
       seed,
       searchSteps,
       quantum,
+      stableBlocks,
       decompositions,
       signal,
       finished,

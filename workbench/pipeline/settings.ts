@@ -135,6 +135,9 @@ export const experimentShape = (items: string) => ({
       "with --init search: blocks of gblr begin and end at multiples of so many samples (default: 1)",
       "samples",
     ).optional(),
+    stableBlocks: z.boolean().optional().meta({
+      description: "with --init search: blocks of gblr that do not cancel each other, so that they can be trained",
+    }),
     maskSigma: amount(
       "σ of the masks of the converted gblr layers, whose widths stay the same (default: sharp masks)",
     ).optional(),

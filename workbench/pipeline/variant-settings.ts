@@ -14,7 +14,8 @@ type SettingName = keyof typeof SHAPE;
 /** Settings of the compression that variants and rows have by other names, or that cannot differ. */
 const NAMED_OTHERWISE = ["structure", "compare", "widths", "flops", "budget", "allocate", "init"];
 /** Settings of GBLR's widths, of the training too. */
-const OF_WIDTHS = ["quantum", "maskSigma", "shrink", "structureLearningRate"];
+const OF_WIDTHS = ["quantum", "stableBlocks", "maskSigma", "shrink", "structureLearningRate"];
+const OF_SEARCH = ["quantum", "stableBlocks"];
 const ALL = Object.keys(SHAPE) as SettingName[];
 
 /** Names of the settings of the compression without those that variants and rows have by other names. */
@@ -71,8 +72,8 @@ function parseSetting(setting: string, { text, structure, init, hasWidths }: Pla
   if (!found || value === "") {
     throw new SettingsError(`"${text}": ${flag} cannot be "${value ?? ""}"; see --${flag}`);
   }
-  if (name === "quantum" && init !== "search") {
-    throw new SettingsError(`"${text}" has a quantum, which only a search keeps; give ${structure}:search`);
+  if (OF_SEARCH.includes(name) && init !== "search") {
+    throw new SettingsError(`"${text}" has a setting ${name} of searches; give ${structure}:search`);
   }
   return [name, found.data];
 }

@@ -39,8 +39,8 @@ async function* searchByOutputs(
   covariance: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { layer, quantum = 1, signal } = options;
-  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum })) {
+  const { layer, quantum = 1, stableBlocks: stable, signal } = options;
+  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum, stable })) {
     if (event.type === "found") {
       const { parameters, tiles } = event;
       return { parameters: { ...parameters }, by: "search", tiles };

@@ -2,6 +2,7 @@
 // full width as are affordable, a narrower one for the rest of the budget, and dead blocks, which still have a
 // gradient. Other initializations are in gblr-starts.ts. For inference it is packed, dense or of low rank (packed.ts).
 
+import { dispose, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_GBLR, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import {
@@ -19,9 +20,10 @@ import { pack } from "../gblr/packed.ts";
 import { tileCost } from "../gblr/tiles/layout.ts";
 import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
+import { cancellationOf, stepSizesBeside } from "./factor-sizes.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
 import { byBlockSearch, nearestInOutputs } from "./gblr-starts.ts";
-import { fastestForm, packedStructure } from "./packed.ts";
+import { formsOfBlocks, packedStructure } from "./inference/packed.ts";
 import {
   type HeldMatrix,
   type Inspected,
@@ -112,11 +114,33 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
     cost: (parameters) => matrix(parameters).cost(),
     denseInEvaluation: (parameters) => evaluated(parameters).dense(),
 
-    async fastest(parameters, { packed }) {
+    async withForms(parameters, choose) {
       const whole = evaluated(parameters);
-      return packed ? packedForm(whole) : fastestForm(whole, await liveRows(whole));
+      const { bias: _, nIn, nOut, ...tensors } = await pack(whole);
+      try {
+        return await choose(formsOfBlocks({ ...tensors, nIn, nOut }, packedStructureOf(whole)));
+      } finally {
+        for (const tensor of Object.values(tensors)) tensor.dispose();
+      }
     },
     pack: (parameters) => packedForm(matrix(parameters)),
+    stepSizes(parameters) {
+      const { lr_weight1, lr_weight2 } = parametersNamed(name, parameters, NAMES);
+      return tidy(() => ({
+        // (K, rank, 1) and (K, 1, rank)
+        lr_weight1: transpose(stepSizesBeside(lr_weight2, 1), [0, 2, 1]),
+        lr_weight2: transpose(stepSizesBeside(lr_weight1, 2), [0, 2, 1]),
+      }));
+    },
+    async cancellation(parameters) {
+      const whole = evaluated(parameters);
+      const { dense, ...factors } = tidy(() => ({ ...whole.factors(), dense: whole.dense() }));
+      try {
+        return await cancellationOf(factors, dense);
+      } finally {
+        dispose({ ...factors, dense });
+      }
+    },
     scalars: () => ({ sigma: settings.sigma ?? Number.POSITIVE_INFINITY }),
     toReference: async (parameters) => ({ parameters, isCopy: false, sigma: settings.sigma }),
   };
@@ -125,19 +149,11 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
 /** The packed form of a matrix, as a structure with its parameters. */
 async function packedForm(matrix: GblrMatrix): Promise<HeldMatrix> {
   const { spans, values_in, values_out } = await pack(matrix);
-  const { nIn, nOut, blocks, rank } = matrix;
-  return {
-    structure: packedStructure({ nIn, nOut, blocks: blocks * rank }),
-    parameters: { spans, values_in, values_out },
-  };
+  return { structure: packedStructureOf(matrix), parameters: { spans, values_in, values_out } };
 }
 
-/** Indices of the rows of `factors` that belong to live blocks. */
-async function liveRows(matrix: GblrMatrix): Promise<number[]> {
-  const { live } = await matrix.use();
-  const rows = (k: number) => Array.from({ length: matrix.rank }, (_, i) => k * matrix.rank + i);
-  return live.flatMap((kept, k) => (kept ? rows(k) : []));
-}
+const packedStructureOf = ({ nIn, nOut, blocks, rank }: GblrMatrix): Structure =>
+  packedStructure({ nIn, nOut, blocks: blocks * rank });
 
 /**
  * The allowed multiply-adds per row. Without a rule and with smooth masks, they are rounded down to a multiple of the

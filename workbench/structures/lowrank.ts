@@ -21,6 +21,7 @@ import { activationAwareSvd, firstTriples, type Triples } from "../gblr/init/ind
 import { affordableRank, allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
+import { stepSizesBeside } from "./factor-sizes.ts";
 import { asvd, fwsvd } from "./fit/weighted-svd.ts";
 import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
 
@@ -58,6 +59,14 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
     const { left, right } = factorsOf(parameters);
     const { stride, padding } = geometry;
     return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
+  },
+
+  stepSizes(parameters) {
+    const { left, right } = factorsOf(parameters);
+    return tidy(() => ({
+      left: transpose(stepSizesBeside(right, 1)),
+      right: transpose(stepSizesBeside(left, 0)),
+    }));
   },
 
   scaleInputs: ({ right }, scale) => ({ right: mul(right as Tensor2D, scale) }),

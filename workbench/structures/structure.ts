@@ -94,6 +94,8 @@ export interface StartOptions {
   searchSteps: number;
   /** GBLR: blocks of a `search` by outputs begin and end at multiples of this number of samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: blocks of a `search` by outputs do not cancel each other, so that they can be trained. Default false */
+  stableBlocks?: boolean | undefined;
   /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
   refitEvaluations?: number | undefined;
   /** stops an initialization between two of its events */
@@ -147,6 +149,23 @@ export interface Inspected {
 export interface HeldMatrix {
   structure: Structure;
   parameters: StructureParameters;
+}
+
+/**
+ * The forms of matrices in inference: the dense matrix, two low-rank factors, rank-1 blocks one by one, and panels of
+ * blocks (gblr/panels.ts).
+ */
+export const FORM_NAMES = ["dense", "lowrank", "packed", "panels"] as const;
+/** Name of a form in inference. */
+export type FormName = (typeof FORM_NAMES)[number];
+
+/** A form that a matrix can have in inference. */
+export interface InferenceForm {
+  name: FormName;
+  /** multiply-adds per row */
+  cost: number;
+  /** Makes it. The caller disposes of the tensors. */
+  make(): Promise<HeldMatrix>;
 }
 
 /** The properties of a structure that do not depend on a layer. */
@@ -241,14 +260,27 @@ export interface Structure<Options extends object = object> extends Omit<Structu
    * steps. Default: the parameters themselves
    */
   balanced?(parameters: StructureParameters): StructureParameters;
+  /**
+   * How far one step of training may move the entries of parameters, relative to those of a dense matrix, so that the
+   * matrix moves about as far (factor-sizes.ts): at most 1, in shapes that broadcast to those of the parameters. The caller
+   * disposes of them. Default 1 for all
+   */
+  stepSizes?(parameters: StructureParameters): Readonly<Record<string, Tensor>>;
+  /**
+   * How much larger the terms of the matrix are than their sum: √(Σ ‖W_k‖²) / ‖W‖, 1 for orthogonal terms. Default: they
+   * are not compared
+   */
+  cancellation?(parameters: StructureParameters): Promise<number>;
   /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**
-   * The form that is fastest for inference; the caller disposes of its tensors. Default undefined.
-   * @param options.packed whether the packed product is the fastest one here
-   * @returns undefined if this is the fastest form already
+   * Offers the forms that the matrix can have in inference to `choose`, and returns the chosen one, which the caller
+   * disposes of. Default: it has no other form.
    */
-  fastest?(parameters: StructureParameters, options: MatrixSize & { packed: boolean }): Promise<HeldMatrix | undefined>;
+  withForms?(
+    parameters: StructureParameters,
+    choose: (forms: readonly InferenceForm[]) => Promise<HeldMatrix>,
+  ): Promise<HeldMatrix>;
   /** The form for inference in files; the caller disposes of its tensors. Default: the parameters themselves. */
   pack?(parameters: StructureParameters): Promise<HeldMatrix>;
   /** Numbers that are saved with the trainable form, each as a tensor of rank 0. Default none. */

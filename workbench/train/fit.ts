@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
+import type { Model } from "../models/model.ts";
 import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
 import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
 import { checkpointVariables, type RunState } from "./checkpoint-format.ts";
@@ -40,6 +41,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
     const { checkpoint, passedOver } = await findStart(options, settings);
+    if (!checkpoint && !adapters) await expectTrainable(options.model);
     const variables = checkpointVariables(optimizer, structure);
     await checkpoint?.restore(variables);
     adapters?.merge();
@@ -68,6 +70,24 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     optimizer.dispose();
     adapters?.dispose();
     await structure?.dispose();
+  }
+}
+
+/** Largest ratio of the terms of a layer to their sum with which all its parameters can be trained. */
+const MOST_CANCELLATION = 10;
+
+/**
+ * Checks that the blocks of no layer cancel each other. If they do, a small change of each, or of one width, is a large
+ * change of their sum.
+ * @throws RunError that names the layer, and what to do
+ */
+async function expectTrainable(model: Model): Promise<void> {
+  for (const { name, structure } of model.layers.values()) {
+    const ratio = await structure.cancellation?.(model.structureParameters(name));
+    if (ratio === undefined || ratio <= MOST_CANCELLATION) continue;
+    throw new RunError(
+      `the blocks of ${name} cancel each other: they are ${ratio.toPrecision(2)} times as large as their sum, and training them would destroy it; train adapters with --lora, or convert with --stable-blocks`,
+    );
   }
 }
 

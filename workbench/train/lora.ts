@@ -1,6 +1,7 @@
 // Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685) on the matrices of linear layers. For a dense layer the
 // matrix is its weight, for a structured layer each of its factors. A matrix F is trained as F + (α/r) B A, in which only
-// A and B change. The model always holds the sum, so evaluation, saving and masks need not know of adapters, and the
+// A and B change. For a factor each entry of B A is multiplied with its step size (structures/factor-sizes.ts), so that the
+// matrix of the layer moves as it would with an adapter of its own. The model always holds the sum, so evaluation, saving and masks need not know of adapters, and the
 // saved model has the format and the cost of the model without them: zeros of pruned matrices stay zero. Gradients of the
 // sum become gradients of A and B as soon as they are found, so the gradients of a whole model are never in memory.
 
@@ -8,6 +9,7 @@ import {
   add,
   cast,
   clone,
+  dispose,
   keep,
   matMul,
   mul,
@@ -16,6 +18,7 @@ import {
   type Tensor,
   type Tensor2D,
   tidy,
+  transpose,
   type Variable,
   variable,
   zeros,
@@ -140,7 +143,7 @@ function matrixShape(shape: readonly number[]): [number, number] {
 interface Adapter {
   /** name of the parameter */
   name: string;
-  /** the parameter of the model, which holds F + (α/r) B A */
+  /** the parameter of the model, which holds F + (α/r) S ∘ B A */
   parameter: Variable;
   /** F, which does not change */
   base: Tensor;
@@ -148,6 +151,8 @@ interface Adapter {
   a: Variable;
   /** (rows, r), zero at the start */
   b: Variable;
+  /** S, in a shape that broadcasts to that of F; undefined for ones */
+  steps: Tensor | undefined;
   /** whether the sum is 0 where F is 0 */
   keepsZeros: boolean;
 }
@@ -196,6 +201,7 @@ export class Adapters {
         base: keep(clone(parameter)),
         a: variableFrom(start, [r, columns]),
         b: tidy(() => variable(zeros([rows, r]))),
+        steps: stepsOf(model, name),
         keepsZeros: structureOf(model, name)?.keepsZeros ?? false,
       };
     });
@@ -216,20 +222,21 @@ export class Adapters {
   }
 
   /**
-   * Sets every adapted parameter to F + (α/r) B A, without the entries that stay 0. Must be called whenever A or B have
+   * Sets every adapted parameter to F + (α/r) S ∘ B A, without the entries that stay 0. Must be called whenever A or B have
    * changed.
    */
   merge(): void {
-    for (const { parameter, base, a, b, keepsZeros } of this.adapters) {
+    for (const { parameter, base, a, b, steps, keepsZeros } of this.adapters) {
       tidy(() => {
-        const sum = add(base, reshape(matMul(mul(b, this.scale), a as Tensor as Tensor2D), base.shape));
+        const product = reshape(matMul(mul(b, this.scale), a as Tensor as Tensor2D), base.shape);
+        const sum = add(base, steps ? mul(product, steps) : product);
         parameter.assign(keepsZeros ? mul(sum, cast(notEqual(base, 0), "float32")) : sum);
       });
     }
   }
 
-  /** With G the gradient of the sum: (α/r) Bᵀ G for A and (α/r) G Aᵀ for B. */
-  private chainRule({ a, b, parameter }: Adapter): PassOn {
+  /** With G the gradient of the sum, times S: (α/r) Bᵀ G for A and (α/r) G Aᵀ for B. */
+  private chainRule({ a, b, parameter, steps }: Adapter): PassOn {
     const [rows, columns] = [b.shape[0] as number, a.shape[1] as number];
     const [down, up] = [a, b] as Tensor[] as [Tensor2D, Tensor2D];
     const parts = (da: Tensor, db: Tensor): Parts => [
@@ -239,14 +246,19 @@ export class Adapters {
     const isCheaper = 2 * down.shape[0] * (rows + columns) < rows * columns;
     return {
       whole: (gradient) => {
-        const matrix = reshape(gradient, [rows, columns]) as Tensor2D;
+        const matrix = reshape(steps ? mul(gradient, steps) : gradient, [rows, columns]) as Tensor2D;
         return parts(matMul(up, matrix, true), matMul(matrix, down, false, true));
       },
       // G = leftᵀ right has many more numbers than left B and right Aᵀ.
       ...(parameter.rank === 2 &&
         isCheaper && {
-          product: (left, right) =>
-            parts(matMul(matMul(left, up), right, true), matMul(left, matMul(right, down, false, true), true)),
+          product: (left, right) => {
+            const [scaled, other] = withSteps(left, right, steps);
+            return parts(
+              matMul(matMul(scaled, up), other, true),
+              matMul(scaled, matMul(other, down, false, true), true),
+            );
+          },
         }),
     };
   }
@@ -254,6 +266,22 @@ export class Adapters {
   /** Disposes of F, A and B, and makes the parameters of the model trainable again. */
   dispose(): void {
     for (const parameter of this.frozen) parameter.trainable = true;
-    for (const { base, a, b } of this.adapters) for (const tensor of [base, a, b]) tensor.dispose();
+    for (const { base, a, b, steps } of this.adapters) dispose([base, a, b, ...(steps ? [steps] : [])]);
   }
+}
+
+/** The step sizes of a parameter; undefined for ones. */
+function stepsOf(model: Model, name: string): Tensor | undefined {
+  const dot = name.lastIndexOf(".");
+  const [layer, own] = [name.slice(0, dot), name.slice(dot + 1)];
+  return tidy(() => {
+    const sizes = structureOf(model, name)?.stepSizes?.(model.structureParameters(layer));
+    return sizes?.[own] && keep(clone(sizes[own]));
+  });
+}
+
+/** The operands of a gradient leftᵀ right, with step sizes of its rows, (rows, 1), or of its columns, (1, columns). */
+function withSteps(left: Tensor2D, right: Tensor2D, steps: Tensor | undefined): [Tensor2D, Tensor2D] {
+  if (!steps) return [left, right];
+  return steps.shape[0] === 1 ? [left, mul(right, steps)] : [mul(left, transpose(steps)), right];
 }

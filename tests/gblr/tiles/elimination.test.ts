@@ -4,7 +4,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Matrix } from "ml-matrix";
-import { type Block, blocksOf, type TileFactors } from "../../../workbench/gblr/tiles/elimination.ts";
+import type { Block, TileFactors } from "../../../workbench/gblr/tiles/block.ts";
+import { blocksOf } from "../../../workbench/gblr/tiles/elimination.ts";
 import {
   dividedLayout,
   type Layout,
@@ -153,9 +154,10 @@ describe("the blocks of tiles", () => {
         fc.integer({ min: 1, max: 2 }),
         shares,
         fc.nat(1e6),
-        (nIn, nOut, divides, groups, parts, seed) => {
+        fc.boolean(),
+        (nIn, nOut, divides, groups, parts, seed, stable) => {
           const sizes = { nIn, nOut };
-          const layout = dividedLayout(sizes, { divides, groups, shared: 0.5 });
+          const layout = dividedLayout({ ...sizes, stable }, { divides, groups, shared: 0.5 });
           const ranks = layout.tiles.map(() => 0);
           for (const tile of layout.tiles.keys()) {
             ranks[tile] = Math.floor((parts[tile] as number) * (mostRank(layout, tile, ranks) + 1));
@@ -165,6 +167,34 @@ describe("the blocks of tiles", () => {
       ),
       { numRuns: 200, seed: 5 },
     );
+  });
+
+  test.each(both)("of a stable layout have factors as long as those of the tiles, for groups of %s", (divides) => {
+    const sizes = { nIn: 40, nOut: 36 };
+    const lengths = (blocks: readonly Block[]) =>
+      Math.hypot(...blocks.map(({ left, right }) => Math.hypot(...left) * Math.hypot(...right)));
+    const layoutOf = (stable: boolean) => dividedLayout({ ...sizes, stable }, { divides, groups: 2, shared: 0.5 });
+    const ranks = [9, 8, 7];
+    const whole = sumOfTiles(layoutOf(true), factorsFor(layoutOf(true), ranks, 3), sizes).norm();
+    const [stable, compact] = [true, false].map((isStable) => {
+      const layout = layoutOf(isStable);
+      return blocksOf(layout, factorsFor(layout, ranks, 3)) as Block[];
+    }) as [Block[], Block[]];
+    expect(lengths(stable)).toBeLessThan(1.5 * whole);
+    expect(lengths(compact)).toBeGreaterThan(4 * whole);
+    expect(costOf(stable)).toBeGreaterThan(costOf(compact));
+  });
+
+  test("of a stable layout leave out what is zero", () => {
+    const sizes = { nIn: 6, nOut: 7 };
+    const own = { left: Matrix.zeros(7, 3), right: Matrix.zeros(3, 6) };
+    own.left.set(3, 0, 2);
+    own.right.set(0, 2, 5);
+    const layout = wholeLayout({ ...sizes, stable: true });
+    const blocks = blocksOf(layout, [own]) as Block[];
+    expect(blocks.length).toBe(1);
+    expect(sumOfBlocks(blocks, sizes).get(3, 2)).toBeCloseTo(10, 12);
+    expect(blocksOf(layout, [{ left: Matrix.zeros(7, 2), right: Matrix.zeros(2, 6) }])).toEqual([]);
   });
 
   test("leave out rows and columns of zeros at the edges, and cost less then", () => {

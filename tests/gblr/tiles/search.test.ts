@@ -23,8 +23,8 @@ const weight = (name: string, seed: number, m: number, n: number): Values =>
 const ROUNDING = 2e-6;
 
 /** Searches, and checks what the search promises: the budget, and an error of at most that of the best low rank. */
-async function expectPromises(matrix: Values, sigma: Values, allowed: number) {
-  const found = await searched(matrix, sigma, { allowed });
+async function expectPromises(matrix: Values, sigma: Values, allowed: number, { stable = false } = {}) {
+  const found = await searched(matrix, sigma, { allowed, stable });
   if (found === undefined) return undefined;
   const { cost, said, dense } = found;
   expect(cost).toBe(said.cost);
@@ -64,11 +64,12 @@ forEachEngine("searchTiles", (engine) => {
         fc.double({ min: 0.02, max: 1.2, noNaN: true }),
         fc.constantFrom("many mixed inputs", "the identity", "fewer inputs than features"),
         fc.nat(1e6),
-        async (m, n, budget, name, seed) => {
+        fc.boolean(),
+        async (m, n, budget, name, seed, stable) => {
           const allowed = Math.max(1, Math.floor(budget * m * n));
-          const found = await expectPromises(random(seed, m, n), covariance(name, seed + 1, n), allowed);
+          const found = await expectPromises(random(seed, m, n), covariance(name, seed + 1, n), allowed, { stable });
           // Without a result there is none to be had, since random matrices are eliminated without loss.
-          const isAffordable = Math.min(m, n) > 1 && wholeRank({ nIn: n, nOut: m }, allowed) > 0;
+          const isAffordable = Math.min(m, n) > 1 && wholeRank({ nIn: n, nOut: m, stable }, allowed) > 0;
           expect(found !== undefined).toBe(isAffordable);
         },
       ),
@@ -87,6 +88,25 @@ forEachEngine("searchTiles", (engine) => {
       }
       tf.dispose([target, sigma]);
     }
+  });
+
+  test("gives stable blocks, which do not cancel each other, of a larger error", async () => {
+    const [m, n] = [60, 64];
+    const [target, sigma] = [tensorOf(random(8, m, n)), tensorOf(covariance("many mixed inputs", 9, n))];
+    const results: { cancellation: number; error: number }[] = [];
+    for (const stable of [true, false]) {
+      for await (const event of searchTiles(target, sigma, { allowed: Math.floor(0.5 * m * n), stable })) {
+        if (event.type === "progress") continue;
+        const parameters = { ...event.parameters };
+        results.push({ cancellation: (await gblr.cancellation?.(parameters)) ?? 0, error: event.error });
+        tf.dispose(parameters);
+      }
+    }
+    tf.dispose([target, sigma]);
+    const [stable, compact] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(stable.cancellation).toBeLessThan(3);
+    expect(compact.cancellation).toBeGreaterThan(5 * stable.cancellation);
+    expect(compact.error).toBeLessThan(stable.error);
   });
 
   test("has a clearly smaller error than the best low rank where half of the dense cost is allowed", async () => {

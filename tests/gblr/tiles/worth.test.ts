@@ -3,7 +3,8 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { Matrix } from "ml-matrix";
-import { type Block, blocksOf, type TileFactors } from "../../../workbench/gblr/tiles/elimination.ts";
+import type { Block, TileFactors } from "../../../workbench/gblr/tiles/block.ts";
+import { blocksOf } from "../../../workbench/gblr/tiles/elimination.ts";
 import { TileFit } from "../../../workbench/gblr/tiles/fit.ts";
 import { dividedLayout, type Layout, layoutCost, type Tile } from "../../../workbench/gblr/tiles/layout.ts";
 import { OutputMetric } from "../../../workbench/gblr/tiles/metric.ts";

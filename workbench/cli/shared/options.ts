@@ -7,16 +7,24 @@ import { resolveOptions } from "../../engine/core/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../../engine/core/types.ts";
 import { WEIGHT_TYPES } from "../../models/index.ts";
 import type { Varied } from "../../pipeline/sweep.ts";
+import { formChoices } from "../../structures/inference/choice.ts";
+import { FORM_NAMES, type FormName } from "../../structures/structure.ts";
 import { UsageError } from "./program.ts";
 import { flagOf } from "./settings.ts";
 
-/** Adds --engine, --device, --precision and --threads. */
+/** Adds --engine, --device, --precision, --threads and --form. */
 export function addEngineOptions(command: Command, engine = "compute engine (default: auto)"): Command {
   return command
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
     .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
     .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
+    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1))
+    .addOption(
+      new Option(
+        "--form <name>",
+        "form of GBLR layers in inference; auto takes the fastest one (default: auto)",
+      ).choices(["auto", ...FORM_NAMES]),
+    );
 }
 
 /** Adds --dtype, the number type of weights in memory. */
@@ -35,6 +43,11 @@ export const OFFLINE = "use cached files only, never the network";
 export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
 export const FORCE = "replace an existing model in the folder";
 
+/** The options that `addEngineOptions` adds. */
+export interface EngineFlags extends OpenEngineOptions {
+  form?: FormName | "auto";
+}
+
 /** Picks the engine options from all options of a verb. */
 function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
   return {
@@ -49,9 +62,10 @@ function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptio
  * Opens the requested engine, or the best one of this machine.
  * @throws UsageError for options that no machine supports, EngineError for those that this machine does not
  */
-export async function openEngineFor(options: OpenEngineOptions): Promise<Engine> {
+export async function openEngineFor({ form = "auto", ...options }: EngineFlags): Promise<Engine> {
   const asked = engineOptionsOf(options);
   checkEngineUsage(asked);
+  formChoices.pinned = form === "auto" ? undefined : form;
   return openEngine(asked);
 }
 

@@ -59,6 +59,11 @@ export async function probeEngine(name: EngineName): Promise<Probe> {
   return adapter.probe();
 }
 
+let opened: Engine | undefined;
+
+/** The engine that tf.* computes on; undefined if none was opened. */
+export const openedEngine = (): Engine | undefined => opened;
+
 /**
  * Opens an engine and makes tf.* compute on it. An engine that is open already can be opened again, also with other
  * options. Tensors stay on the engine that created them.
@@ -87,6 +92,7 @@ async function start(name: EngineName, options: ResolvedOptions): Promise<Engine
   const adapter = await ADAPTERS[name]();
   const engine = await adapter.open(options);
   await useBackend(name, engine.backendName);
+  opened = engine;
   return engine;
 }
 

@@ -7,27 +7,11 @@
 // in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
+import { type Block, balanced, type TileFactors } from "./block.ts";
 import { floorTo, type Layout, type Tile } from "./layout.ts";
 import { lengthOf, type Range } from "./metric.ts";
+import { rotated } from "./rotation.ts";
 import { ANY, type Ends, ShrinkingWindow } from "./shrinking-window.ts";
-
-/** The factors of a tile: A (a, p) and B (p, c). */
-export interface TileFactors {
-  left: Matrix;
-  right: Matrix;
-}
-
-/** One block: its tile, its window on each side and the values in it. */
-export interface Block {
-  /** index in the layout */
-  tile: number;
-  rows: Range;
-  columns: Range;
-  /** (rows) */
-  left: Float64Array;
-  /** (columns) */
-  right: Float64Array;
-}
 
 /** Samples of the undivided side that belong to the shared tile: those at both ends of what is not zero. */
 interface Reserved {
@@ -41,6 +25,7 @@ interface Reserved {
  * @returns undefined if a pivot is zero at all corners
  */
 export function blocksOf(layout: Layout, factors: readonly (TileFactors | undefined)[]): Block[] | undefined {
+  if (layout.stable) return factors.flatMap((own, tile) => (own ? rotated(layout, { tile, own }) : []));
   const [shared] = factors;
   const isShared = shared !== undefined && factors.length > 1;
   const reserved = isShared ? removeCommon(layout, factors, shared) : undefined;
@@ -253,15 +238,3 @@ function subtract(values: Float64Array, { down, across, pivot, rows, columns, wi
 
 /** A range of a tile in the matrix. */
 const within = ({ start, end }: Range, { start: from }: Range): Range => ({ start: from + start, end: from + end });
-
-/** The same block with factors of equal length. */
-function balanced(block: Block): Block {
-  const balance = Math.sqrt(normOf(block.right) / normOf(block.left)) || 1;
-  return {
-    ...block,
-    left: block.left.map((value) => value * balance),
-    right: block.right.map((value) => value / balance),
-  };
-}
-
-const normOf = (values: Float64Array): number => Math.sqrt(values.reduce((total, value) => total + value * value, 0));

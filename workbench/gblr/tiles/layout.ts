@@ -3,7 +3,8 @@
 // staggered windows of GBLR blocks can express, so that a tile of rank p with a rows and c columns costs about
 // p (a + c − p) multiply-adds instead of p (a + c). A layout has one tile of the whole matrix, the shared one, and
 // further tiles for groups of columns or of rows. What a group has in common with the shared tile is a freedom as well,
-// of p times the shared rank. docs/method.md derives both. With a quantum, windows begin and end at its multiples, which
+// of p times the shared rank. docs/method.md derives both. Blocks that use the whole freedom cancel each other; those of
+// a stable layout use the orthogonal G alone, which makes one factor triangular, and cost about p (a + c − p / 2). With a quantum, windows begin and end at its multiples, which
 // fast products need; they are longer then, so ranks at the same cost are smaller. This file uses no tensors.
 
 import type { Sides } from "../init/rules.ts";
@@ -24,6 +25,8 @@ export interface Layout {
   shared: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of the side; 1 for any sample */
   quantum: number;
+  /** whether blocks must not cancel each other: then factors are triangular on the undivided side only */
+  stable: boolean;
 }
 
 /** The largest multiple of q that is at most x. */
@@ -34,8 +37,8 @@ export const ceilTo = (x: number, q: number): number => q * Math.ceil(x / q);
 /** Number of samples of the smallest live window, see widths.ts. */
 export const LEAST_WINDOW = 2;
 
-/** The sides of a matrix, and the quantum of windows in it. Default 1 */
-export type QuantizedSides = Sides & { quantum?: number };
+/** The sides of a matrix, and what its layouts have in common. Defaults: quantum 1, not stable */
+export type QuantizedSides = Sides & { quantum?: number; stable?: boolean };
 
 /** How a layout divides one side. */
 export type Division = Pick<Layout, "divides" | "shared"> & {
@@ -47,7 +50,7 @@ export type Division = Pick<Layout, "divides" | "shared"> & {
 
 /** A layout with groups of one side. */
 export function dividedLayout(
-  { nIn, nOut, quantum = 1 }: QuantizedSides,
+  { nIn, nOut, quantum = 1, stable = false }: QuantizedSides,
   { divides, groups, shared, weights }: Division,
 ): Layout {
   const edges = edgesOf(divides === "columns" ? nIn : nOut, { groups, quantum, weights });
@@ -56,7 +59,7 @@ export function dividedLayout(
     ...whole,
     [divides]: { start: edges[i], end: edges[i + 1] },
   }));
-  return { tiles: [whole, ...parts], divides, shared, quantum };
+  return { tiles: [whole, ...parts], divides, shared, quantum, stable };
 }
 
 /**
@@ -95,11 +98,11 @@ export const tilesInUse = ({ tiles, shared }: Layout): number[] =>
 
 /** Rows and columns at the corner of a tile in which its factors are zero because of the shared tile. */
 export function skipped(
-  { divides }: Layout,
+  { divides, stable }: Layout,
   tile: number,
   ranks: readonly number[],
 ): { rows: number; columns: number } {
-  const common = tile === 0 ? 0 : (ranks[0] as number);
+  const common = tile === 0 || stable ? 0 : (ranks[0] as number);
   return divides === "columns" ? { rows: common, columns: 0 } : { rows: 0, columns: common };
 }
 
@@ -108,9 +111,10 @@ export function windowsOf(layout: Layout, tile: number, ranks: readonly number[]
   const { rows, columns } = layout.tiles[tile] as Tile;
   const skip = skipped(layout, tile, ranks);
   const left = (side: Range, taken: number) => Math.max(LEAST_WINDOW, lengthOf(side) - floorTo(taken, layout.quantum));
+  const { divides, stable } = layout;
   return Array.from({ length: ranks[tile] as number }, (_, k) => ({
-    rows: left(rows, skip.rows + k),
-    columns: left(columns, skip.columns + k),
+    rows: left(rows, skip.rows + (stable && divides === "rows" ? 0 : k)),
+    columns: left(columns, skip.columns + (stable && divides === "columns" ? 0 : k)),
   }));
 }
 

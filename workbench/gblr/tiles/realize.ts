@@ -4,7 +4,8 @@ import { matMul, mul, reshape, square, sub, sum, type Tensor2D, tensor2d, tidy }
 import { Matrix } from "ml-matrix";
 import type { Sides } from "../init/rules.ts";
 import type { GblrParameters } from "../matrix.ts";
-import { type Block, blocksOf } from "./elimination.ts";
+import type { Block } from "./block.ts";
+import { blocksOf } from "./elimination.ts";
 import type { TileFit } from "./fit.ts";
 import { lengthOf, type OutputMetric } from "./metric.ts";
 import { summariesOf, type TileSummary } from "./summary.ts";

@@ -34,6 +34,8 @@ export interface TileSearchOptions {
   allowed: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
   quantum?: number | undefined;
+  /** whether blocks must not cancel each other, so that they can be trained; they are wider then. Default false */
+  stable?: boolean | undefined;
   /** rounds over the tiles of a layout before layouts are compared. Default 3 */
   rounds?: number;
 }
@@ -60,10 +62,10 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, quantum = 1, rounds = 3 } = options;
+  const { allowed, quantum = 1, stable = false, rounds = 3 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
-  const sides = { nIn, nOut, quantum };
+  const sides = { nIn, nOut, quantum, stable };
   const rank = wholeRank(sides, allowed);
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });

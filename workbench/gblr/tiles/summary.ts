@@ -1,7 +1,7 @@
 // What the tiles of a fit are and what each is worth, for records and reports. Blocks have no worth of their own: the
 // elimination chooses them among many that have the same sum, see elimination.ts, but their sum is the tile.
 
-import type { Block } from "./elimination.ts";
+import type { Block } from "./block.ts";
 import type { TileFit } from "./fit.ts";
 import { lengthOf } from "./metric.ts";
 

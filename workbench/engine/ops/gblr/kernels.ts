@@ -1,4 +1,4 @@
-// The kernels that only GBLR needs: masks, the matrix of masked factors, and the product with a packed matrix. The
+// The kernels that only GBLR needs: masks, the matrix of masked factors, and the products with packed matrices. The
 // contract is that of ../kernels.ts. K is the number of blocks, B the number of live blocks, and n the number of
 // samples on a side.
 
@@ -31,3 +31,10 @@ export type PackedProductInputs = {
   bias?: TensorInfo;
 };
 export type PackedProductAttributes = { nOut: number };
+
+/** → y (rows, n_out) */
+export const PANEL_PRODUCT = "FusedPanelProduct";
+export type PanelProductInputs = { x: TensorInfo; values: TensorInfo; runs: TensorInfo; bias?: TensorInfo };
+export type PanelProductAttributes = { nOut: number };
+/** Columns of a chunk: two registers of AVX-512. */
+export const PANEL_WIDTH = 32;

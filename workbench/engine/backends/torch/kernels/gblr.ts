@@ -12,6 +12,7 @@ const gaudiMaskBackward = aten<Handle[]>("gaudi_mask_backward", "", "gblr");
 const weight = aten("weight", "", "gblr");
 const weightBackward = aten<Handle[]>("weight_backward", "", "gblr");
 const packedProduct = aten("packed_product", "", "gblr");
+const panelProduct = aten("panel_product", "", "gblr");
 
 export const gblr: KernelTable = {
   [names.GAUDI_MASK]: fusedKernel<names.GaudiMaskInputs, names.GaudiMaskAttributes>(
@@ -27,5 +28,8 @@ export const gblr: KernelTable = {
   [names.PACKED_PRODUCT]: fusedKernel<names.PackedProductInputs, names.PackedProductAttributes>(
     ({ x, spans, valuesIn, valuesOut, bias }, { nOut }) =>
       packedProduct(x, spans, valuesIn, valuesOut, bias ?? null, nOut),
+  ),
+  [names.PANEL_PRODUCT]: fusedKernel<names.PanelProductInputs, names.PanelProductAttributes>(
+    ({ x, values, runs, bias }, { nOut }) => panelProduct(x, values, runs, bias ?? null, nOut),
   ),
 };

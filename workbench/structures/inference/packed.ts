@@ -1,40 +1,35 @@
 // The structure of packed GBLR layers (docs/format.md), for inference: it has no gradient and cannot be converted to.
-// Its tensors do not determine n_in and n_out, so every layer has its own structure object. This file also chooses the
-// form that is fastest when many rows go through a layer.
-//
-// Measured for 768 × 3072 at 44 % of the dense multiply-adds, with libtorch on two cores: from 16 rows on, the time of
-// the dense matrix and of the low-rank factors is proportional to their multiply-adds, and the packed product takes
-// twice as long as the dense matrix because its spans are short. For 1 to 4 rows, where memory bandwidth is the limit,
-// the packed product takes a third of the time. Only the addon has an operator for it. As a composition of other
-// operations, as on wasm, it takes half a second.
+// Its tensors do not determine n_in and n_out, so every layer has its own structure object. This file also lists the
+// forms that a GBLR layer can have in inference, from which choice.ts takes the fastest one.
 
 import {
+  clone,
   concat,
-  gather,
   type Tensor,
   type Tensor1D,
   type Tensor2D,
-  tensor1d,
   tidy,
   transpose,
   zeros,
 } from "@tensorflow/tfjs-core";
-import { STORED_GBLR } from "../../hub/model-folder/index.ts";
-import { EngineError } from "../engine/core/errors.ts";
-import { withGradients } from "../gblr/init/index.ts";
-import type { GblrMatrix } from "../gblr/matrix.ts";
-import { type PackedGblr, packedProduct, unpack } from "../gblr/packed.ts";
-import type { MatrixSize } from "./budget.ts";
-import { dense } from "./dense.ts";
-import { lowrank } from "./lowrank.ts";
+import { STORED_GBLR } from "../../../hub/model-folder/index.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import { withGradients } from "../../gblr/init/index.ts";
+import type { GblrMatrix } from "../../gblr/matrix.ts";
+import { type PackedGblr, packedProduct, unpack } from "../../gblr/packed.ts";
+import type { MatrixSize } from "../budget.ts";
+import { dense } from "../dense.ts";
+import { lowrank } from "../lowrank.ts";
 import {
   type HeldMatrix,
+  type InferenceForm,
   parametersNamed,
   type ReferenceBlocks,
   type Structure,
   type StructureKind,
   type StructureParameters,
-} from "./structure.ts";
+} from "../structure.ts";
+import { panelsForm } from "./panels.ts";
 
 const NAMES = ["spans", "values_in", "values_out"] as const;
 
@@ -85,16 +80,8 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
       const { values_in, values_out } = packedOf(parameters);
       return values_in.size + values_out.size;
     },
-    fastest: async (parameters, { packed: asItIs }) => {
-      if (asItIs) return undefined;
-      const matrix = unpack(packedOf(parameters));
-      const all = Array.from({ length: matrix.blocks }, (_, k) => k);
-      try {
-        return fastestForm(matrix, all);
-      } finally {
-        for (const tensor of Object.values(matrix.parameters) as Tensor[]) tensor.dispose();
-      }
-    },
+    withForms: (parameters, choose) =>
+      choose(formsOfBlocks(packedOf(parameters), packedStructure({ nIn, nOut, blocks }))),
     toReference: (parameters) => withDeadBlocks(unpack(packedOf(parameters)), blocks),
   };
 }
@@ -102,22 +89,44 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
 const noConversion = () => new EngineError("layers cannot be converted to packed", 'use "gblr"');
 
 /**
- * The dense matrix, or low-rank factors if these take fewer multiply-adds.
- * @param live indices of the rows of `factors` of live blocks
+ * The forms of a matrix of live blocks. They are made from the given tensors, which must exist until then.
+ * @param structure the packed structure of the layer
  */
-export function fastestForm(matrix: GblrMatrix, live: readonly number[]): HeldMatrix {
-  const { nIn, nOut } = matrix;
-  if (live.length * (nIn + nOut) >= nIn * nOut) {
-    return { structure: dense, parameters: { weight: matrix.dense() } };
+export function formsOfBlocks(packed: PackedGblr, structure: Structure): InferenceForm[] {
+  const { nIn, nOut, spans, values_in, values_out } = packed;
+  const blocks = spans.shape[1];
+  const cost = values_in.size + values_out.size;
+  const asPacked = async () => ({ structure, parameters: copiesOf({ spans, values_in, values_out }) });
+  return [
+    { name: "dense", cost: nIn * nOut, make: async () => unpacked(packed, denseForm) },
+    { name: "lowrank", cost: blocks * (nIn + nOut), make: async () => unpacked(packed, lowRankForm) },
+    { name: "packed", cost, make: asPacked },
+    // A matrix without blocks has nothing to put into panels.
+    ...(blocks > 0 ? [{ name: "panels", cost, make: () => panelsForm(packed) } as const] : []),
+  ];
+}
+
+const copiesOf = (tensors: Record<string, Tensor>): StructureParameters =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, clone(tensor)]));
+
+const denseForm = (matrix: GblrMatrix): HeldMatrix => ({ structure: dense, parameters: { weight: matrix.dense() } });
+
+const lowRankForm = (matrix: GblrMatrix): HeldMatrix => ({
+  structure: lowrank,
+  parameters: tidy(() => {
+    const { input, output } = matrix.factors();
+    return { left: transpose(output), right: clone(input) };
+  }),
+});
+
+/** Makes a form from the unpacked matrix, which is disposed of. */
+function unpacked(packed: PackedGblr, make: (matrix: GblrMatrix) => HeldMatrix): HeldMatrix {
+  const matrix = unpack({ ...packed, bias: undefined });
+  try {
+    return make(matrix);
+  } finally {
+    for (const tensor of Object.values(matrix.parameters) as Tensor[]) tensor.dispose();
   }
-  return {
-    structure: lowrank,
-    parameters: tidy(() => {
-      const { input, output } = matrix.factors();
-      const kept = (rows: Tensor2D) => gather(rows, tensor1d([...live], "int32"));
-      return { left: transpose(kept(output)), right: kept(input) };
-    }),
-  };
 }
 
 /** All K blocks, dead ones as zeros. Packed values already include the smoothness of the masks. */

@@ -1,0 +1,194 @@
+// Chooses the form that a layer has in inference. On the torch engine the forms of a large layer are timed, on one row
+// or on many; the fastest one is remembered, in memory and in the user's cache, for this machine and for layers of the
+// same size and about the same cost. Elsewhere, and for small layers, the form with the fewest multiply-adds is taken.
+//
+// Times vary, so that two machines, or two runs without a cache, may choose differently. The forms of a layer differ by
+// rounding only.
+
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { dispose, fill, randomUniform, sum, tidy } from "@tensorflow/tfjs-core";
+import { workbenchCache } from "../../../hub/cache/paths.ts";
+import { openedEngine } from "../../engine/core/open.ts";
+import type { Engine } from "../../engine/core/types.ts";
+import type { MatrixSize } from "../budget.ts";
+import type { FormName, HeldMatrix, InferenceForm } from "../structure.ts";
+
+/** Typical number of rows of products: `many` in evaluation, `few` in generation token by token. */
+export type Rows = "many" | "few";
+
+/** The layer whose form is chosen. */
+export interface FormQuestion extends MatrixSize {
+  rows: Rows;
+  /** whether it is a convolution, which only the dense matrix and low-rank factors compute */
+  isConvolution: boolean;
+}
+
+/** A measured choice. */
+export interface MeasuredForm {
+  form: FormName;
+  /** seconds of one product by form */
+  seconds: Partial<Record<FormName, number>>;
+}
+
+/** Version of the file's format and of the measurement. */
+const VERSION = 1;
+/** Smallest number of entries of a matrix whose forms are timed. The product with a smaller one takes microseconds. */
+const LEAST_ENTRIES = 1 << 18;
+/** The forms that are timed. With many rows the packed form takes several times as long as the others. */
+const TIMED: Readonly<Record<Rows, readonly FormName[]>> = {
+  many: ["dense", "lowrank", "panels"],
+  few: ["dense", "lowrank", "packed", "panels"],
+};
+const FOR_CONVOLUTIONS: readonly FormName[] = ["dense", "lowrank"];
+const PROBE_ROWS: Readonly<Record<Rows, number>> = { many: 512, few: 1 };
+const ROUNDS = 5;
+/** Values that push a matrix out of the caches: a model does not fit into them either. */
+const FLUSH_VALUES = 1 << 24;
+/** Layers of one size whose costs are in the same twentieth of dense share a choice. */
+const COST_STEPS = 20;
+
+/** Options of `FormChoices`, for tests. */
+export interface FormChoicesOptions {
+  /** where choices are kept. Default: in the user's cache */
+  file?: string;
+  /** measures the seconds of one product by form. Default: with the clock */
+  time?: (held: ReadonlyMap<FormName, HeldMatrix>, question: FormQuestion) => Promise<MeasuredForm["seconds"]>;
+}
+
+/** The choices that were measured on a machine. */
+export class FormChoices {
+  /** the form that layers get which can have it, instead of the fastest one */
+  pinned: FormName | undefined;
+  private readonly file: string;
+  private readonly time: NonNullable<FormChoicesOptions["time"]>;
+  private known: Map<string, MeasuredForm> | undefined;
+
+  constructor(options: FormChoicesOptions = {}) {
+    this.file = options.file ?? join(workbenchCache(process.env), "forms.json");
+    this.time = options.time ?? secondsByForm;
+  }
+
+  /**
+   * The fastest form of a layer. The caller disposes of it.
+   * @param forms all forms that the layer can have
+   */
+  async choose(forms: readonly InferenceForm[], question: FormQuestion): Promise<HeldMatrix> {
+    const { pinned } = this;
+    const wanted = forms.find(({ name }) => name === pinned);
+    if (wanted && canCompute(wanted, question)) return wanted.make();
+    const engine = openedEngine();
+    const isLarge = question.nIn * question.nOut >= LEAST_ENTRIES;
+    if (engine?.name !== "torch" || question.isConvolution || !isLarge) {
+      return formByRule(forms, question, engine?.name === "torch").make();
+    }
+    const key = keyOf(forms, question, engine);
+    const known = this.choices().get(key);
+    const form = forms.find(({ name }) => name === known?.form);
+    return form ? form.make() : this.measure(forms, question, key);
+  }
+
+  private async measure(forms: readonly InferenceForm[], question: FormQuestion, key: string): Promise<HeldMatrix> {
+    const held = new Map<FormName, HeldMatrix>();
+    let chosen: FormName | undefined;
+    try {
+      for (const { name, make } of forms) {
+        if (TIMED[question.rows].includes(name)) held.set(name, await make());
+      }
+      const seconds = await this.time(held, question);
+      const [[fastest]] = Object.entries(seconds).sort(([, a], [, b]) => a - b) as [[FormName, number]];
+      chosen = fastest;
+      this.remember(key, { form: chosen, seconds });
+      return held.get(chosen) as HeldMatrix;
+    } finally {
+      for (const [name, { parameters }] of held) if (name !== chosen) dispose({ ...parameters });
+    }
+  }
+
+  private choices(): Map<string, MeasuredForm> {
+    this.known ??= new Map(Object.entries(readChoices(this.file)));
+    return this.known;
+  }
+
+  /** Adds a choice to the file, which other processes may have changed. A choice that cannot be kept is made again. */
+  private remember(key: string, choice: MeasuredForm): void {
+    this.choices().set(key, choice);
+    const draft = `${this.file}-${process.pid}`;
+    try {
+      mkdirSync(dirname(this.file), { recursive: true });
+      const contents = { version: VERSION, choices: { ...readChoices(this.file), [key]: choice } };
+      writeFileSync(draft, `${JSON.stringify(contents, null, 1)}\n`);
+      renameSync(draft, this.file);
+    } catch {
+      if (existsSync(draft)) rmSync(draft);
+    }
+  }
+}
+
+/** The choices of this process. */
+export const formChoices = new FormChoices();
+
+/** The choices in a file; none if it does not exist, is damaged, or has another format. */
+function readChoices(file: string): Record<string, MeasuredForm> {
+  try {
+    const { version, choices } = JSON.parse(readFileSync(file, "utf8")) as {
+      version: number;
+      choices: Record<string, MeasuredForm>;
+    };
+    return version === VERSION ? choices : {};
+  } catch {
+    return {};
+  }
+}
+
+/** What a choice depends on. */
+function keyOf(forms: readonly InferenceForm[], { nIn, nOut, rows }: FormQuestion, engine: Engine): string {
+  const { version, device, precision, threads } = engine;
+  const machine = [cpus()[0]?.model, version, device, precision, `${threads} threads`, process.env.OPENBLAS_CORETYPE];
+  const costs = forms.map(({ name, cost }) => `${name} ${Math.ceil((COST_STEPS * cost) / (nIn * nOut))}`);
+  return [...machine.filter(Boolean), `${rows} rows`, `${nOut} × ${nIn}`, ...costs].join(", ");
+}
+
+const canCompute = ({ name }: InferenceForm, { isConvolution }: FormQuestion): boolean =>
+  !isConvolution || FOR_CONVOLUTIONS.includes(name);
+
+/** The form with the fewest multiply-adds among those that are fast without special operators, or with few rows. */
+function formByRule(
+  forms: readonly InferenceForm[],
+  { rows, isConvolution }: FormQuestion,
+  isTorch: boolean,
+): InferenceForm {
+  const wanted: readonly FormName[] = rows === "few" && isTorch && !isConvolution ? ["packed"] : FOR_CONVOLUTIONS;
+  const candidates = forms.filter(({ name }) => wanted.includes(name));
+  return candidates.reduce((best, form) => (form.cost < best.cost ? form : best));
+}
+
+/** The shortest time of one product with each form. The forms take turns, so that a disturbance affects all of them. */
+async function secondsByForm(
+  held: ReadonlyMap<FormName, HeldMatrix>,
+  { nIn, rows }: FormQuestion,
+): Promise<MeasuredForm["seconds"]> {
+  const engine = openedEngine() as Engine;
+  const x = randomUniform([PROBE_ROWS[rows], nIn], -1, 1);
+  const large = rows === "few" ? fill([FLUSH_VALUES], 1) : undefined;
+  const seconds: MeasuredForm["seconds"] = {};
+  try {
+    for (let round = 0; round <= ROUNDS; round++) {
+      for (const [name, { structure, parameters }] of held) {
+        if (large) tidy(() => sum(large)).dispose();
+        await engine.synchronize();
+        const began = performance.now();
+        structure.apply(parameters, x).dispose();
+        await engine.synchronize();
+        const taken = (performance.now() - began) / 1000;
+        // The first round warms up.
+        if (round > 0) seconds[name] = Math.min(taken, seconds[name] ?? Number.POSITIVE_INFINITY);
+      }
+    }
+    return seconds;
+  } finally {
+    dispose([x, ...(large ? [large] : [])]);
+  }
+}

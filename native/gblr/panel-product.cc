@@ -1,9 +1,9 @@
-// gblr::panel_product computes y = x M + b for a matrix M (n_in, n_out) in which each column has only a few intervals of
-// values other than zero. Columns are taken in chunks of kWidth. A chunk lists the runs of rows of M that it needs, with
-// their values; a run of which only one half of the chunk is needed holds the values of that half alone. Two such
-// products are the product with a packed GBLR matrix: with the blocks as columns, and with the outputs as columns
-// (workbench/gblr/panels.ts). Each value is read once for several rows of x, sums stay in registers, and each chunk of y
-// is written once, by one thread.
+// gblr::panel_product computes y = x Vᵀ U + b for a packed GBLR matrix whose factors are sorted into panels
+// (workbench/gblr/panels.ts). Both are products x M with a matrix M (n_in, n_out) in which each column has only a few
+// intervals of values other than zero: Vᵀ has the blocks as columns, U the outputs. Columns are taken in chunks of kWidth.
+// A chunk lists the runs of rows of M that it needs, with their values; a run of which only one half of the chunk is
+// needed holds the values of that half alone. Each value is read once for several rows of x, sums stay in registers, and
+// each chunk of y is written once, by one thread.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -216,13 +216,17 @@ std::vector<Part> parts_of(const Product& p, int64_t values) {
   return parts;
 }
 
+// A matrix of one stage: its values, and its runs (4, runs), see panels.ts.
+struct Panels {
+  const at::Tensor &values, &runs;
+};
+
 // Checks every index that the loops use before they run.
-void add_runs(const at::Tensor& runs, int64_t values, Product& p) {
+void add_runs(const Panels& panels, Product& p) {
+  const at::Tensor runs = panels.runs.to(at::kCPU, at::kInt).contiguous();
   TORCH_CHECK(runs.dim() == 2 && runs.size(0) == 4, "runs must be (4, runs), got ", runs.sizes());
-  const at::Tensor held = runs.to(at::kCPU, at::kLong).contiguous();
-  const int64_t count = held.size(1);
-  const int64_t *chunk = held.data_ptr<int64_t>(), *columns = chunk + count, *start = columns + count,
-                *length = start + count;
+  const int64_t count = runs.size(1), values = panels.values.numel();
+  const int *chunk = runs.data_ptr<int>(), *columns = chunk + count, *start = columns + count, *length = start + count;
   p.chunks.resize((p.n_out + kWidth - 1) / kWidth);
   p.runs.reserve(count);
   int64_t at = 0, run = 0;
@@ -241,47 +245,62 @@ void add_runs(const at::Tensor& runs, int64_t values, Product& p) {
   TORCH_CHECK(at == values, "runs cover ", at, " values, got ", values);
 }
 
-void check(const at::Tensor& x, const at::Tensor& values, const Optional<at::Tensor>& bias, int64_t n_out) {
-  TORCH_CHECK(x.dim() == 2 && x.size(1) >= 1 && n_out >= 1, "x must be (rows, n_in), got ", x.sizes());
-  TORCH_CHECK(values.dim() == 1, "values must be (values), got ", values.sizes());
+void check(const at::Tensor& x, const Optional<at::Tensor>& bias, int64_t blocks, int64_t n_out) {
+  TORCH_CHECK(x.dim() >= 1 && x.size(-1) >= 1 && blocks >= 1 && n_out >= 1, "x must be (..., n_in), got ", x.sizes());
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == n_out), "bias must be (", n_out, ")");
+}
+
+void check_values(const at::Tensor& values) {
   const auto type = values.scalar_type();
+  TORCH_CHECK(values.dim() == 1, "values must be (values), got ", values.sizes());
   TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, "expects values in float32 or bfloat16, got ", type);
 }
 
-at::Tensor panel_product_cpu(const at::Tensor& x, const at::Tensor& values, const at::Tensor& runs,
-                             const Optional<at::Tensor>& bias, int64_t n_out) {
-  check(x, values, bias, n_out);
-  const at::Tensor input = x.to(at::kFloat).contiguous(), held = values.contiguous();
+std::vector<int64_t> with_last(const at::Tensor& x, int64_t size) {
+  auto sizes = x.sizes().vec();
+  sizes.back() = size;
+  return sizes;
+}
+
+// x M + bias, for x (..., n_in) in float32.
+at::Tensor product(const at::Tensor& x, const Panels& panels, const Optional<at::Tensor>& bias, int64_t n_out) {
+  check_values(panels.values);
+  const at::Tensor values = panels.values.contiguous();
   const at::Tensor added = bias ? bias->to(at::kFloat).contiguous() : at::Tensor();
-  at::Tensor y = at::empty({x.size(0), n_out}, input.options());
-  Product p{input.data_ptr<float>(),
-            held.data_ptr(),
+  at::Tensor y = at::empty(with_last(x, n_out), x.options());
+  Product p{x.data_ptr<float>(),
+            values.data_ptr(),
             bias ? added.data_ptr<float>() : nullptr,
             y.data_ptr<float>(),
-            x.size(0),
-            x.size(1),
+            y.numel() / n_out,
+            x.size(-1),
             n_out,
             {},
             {}};
-  add_runs(runs, held.numel(), p);
-  const std::vector<Part> parts = parts_of(p, held.numel());
-  Compute* const compute = held.scalar_type() == at::kFloat ? compute_for<float>() : compute_for<uint16_t>();
+  add_runs({values, panels.runs}, p);
+  const std::vector<Part> parts = parts_of(p, values.numel());
+  Compute* const compute = values.scalar_type() == at::kFloat ? compute_for<float>() : compute_for<uint16_t>();
   at::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) compute(p, parts[i]);
   });
   return y;
 }
 
-// For other devices: the product with the whole matrix, of which each run sets lines of kHalf values.
-at::Tensor panel_product_composed(const at::Tensor& x, const at::Tensor& values, const at::Tensor& runs,
-                                  const Optional<at::Tensor>& bias, int64_t n_out) {
-  check(x, values, bias, n_out);
-  const int64_t n_in = x.size(1);
-  Product p{nullptr, nullptr, nullptr, nullptr, x.size(0), n_in, n_out, {}, {}};
-  add_runs(runs, values.numel(), p);
+at::Tensor panel_product_cpu(const at::Tensor& x, const at::Tensor& values_in, const at::Tensor& runs_in,
+                             const at::Tensor& values_out, const at::Tensor& runs_out,
+                             const Optional<at::Tensor>& bias, int64_t blocks, int64_t n_out) {
+  check(x, bias, blocks, n_out);
+  const at::Tensor z = product(x.to(at::kFloat).contiguous(), {values_in, runs_in}, {}, blocks);
+  return product(z, {values_out, runs_out}, bias, n_out);
+}
+
+// M (n_in, n_out), of which each run sets lines of kHalf values.
+at::Tensor matrix_of(const Panels& panels, int64_t n_in, int64_t n_out) {
+  check_values(panels.values);
+  Product p{nullptr, nullptr, nullptr, nullptr, 0, n_in, n_out, {}, {}};
+  add_runs(panels, p);
   const int64_t halves = 2 * static_cast<int64_t>(p.chunks.size());
-  at::Tensor lines = at::empty({values.numel() / kHalf}, at::kLong);
+  at::Tensor lines = at::empty({panels.values.numel() / kHalf}, at::kLong);
   int64_t* line = lines.data_ptr<int64_t>();
   for (int64_t index = 0; index < static_cast<int64_t>(p.chunks.size()); ++index)
     for (int64_t r = 0; r < p.chunks[index].runs; ++r) {
@@ -291,19 +310,32 @@ at::Tensor panel_product_composed(const at::Tensor& x, const at::Tensor& values,
         if (run.columns != kFirst) *line++ = (2 * index + 1) * n_in + row;
       }
     }
-  at::Tensor all = at::zeros({halves * n_in, kHalf}, x.options().dtype(at::kFloat));
-  all.index_copy_(0, lines.to(x.device()), values.to(at::kFloat).view({-1, kHalf}));
-  const at::Tensor matrix = all.view({halves, n_in, kHalf}).transpose(0, 1).reshape({n_in, halves * kHalf});
-  const at::Tensor y = x.to(at::kFloat).mm(matrix.narrow(1, 0, n_out));
+  const at::Tensor values = panels.values.to(at::kFloat).view({-1, kHalf});
+  at::Tensor all = at::zeros({halves * n_in, kHalf}, values.options());
+  all.index_copy_(0, lines.to(values.device()), values);
+  return all.view({halves, n_in, kHalf}).transpose(0, 1).reshape({n_in, halves * kHalf}).narrow(1, 0, n_out);
+}
+
+// For other devices: two products with whole matrices.
+at::Tensor panel_product_composed(const at::Tensor& x, const at::Tensor& values_in, const at::Tensor& runs_in,
+                                  const at::Tensor& values_out, const at::Tensor& runs_out,
+                                  const Optional<at::Tensor>& bias, int64_t blocks, int64_t n_out) {
+  check(x, bias, blocks, n_out);
+  const at::Tensor z = x.to(at::kFloat).matmul(matrix_of({values_in, runs_in}, x.size(-1), blocks));
+  const at::Tensor y = z.matmul(matrix_of({values_out, runs_out}, blocks, n_out));
   return bias ? y + bias->to(at::kFloat) : y;
 }
 
 } // namespace
 
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
-  m.def("panel_product(Tensor x, Tensor values, Tensor runs, Tensor? bias, int n_out) -> Tensor");
+  m.def(
+      "panel_product(Tensor x, Tensor values_in, Tensor runs_in, Tensor values_out, Tensor runs_out, Tensor? bias, "
+      "int blocks, int n_out) -> Tensor");
   // The composition has a name of its own so that tests can call it without a GPU.
-  m.def("panel_product_composed(Tensor x, Tensor values, Tensor runs, Tensor? bias, int n_out) -> Tensor");
+  m.def(
+      "panel_product_composed(Tensor x, Tensor values_in, Tensor runs_in, Tensor values_out, Tensor runs_out, "
+      "Tensor? bias, int blocks, int n_out) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(gblr, CPU, m) { m.impl("panel_product", panel_product_cpu); }

@@ -91,33 +91,55 @@ describe.skipIf(!present)("the torch compositions", () => {
     );
   });
 
+  // Five blocks as one chunk of columns, for operands of which the other stage is tested.
+  const few = { values: tf.ones([5 * 16]), runs: tf.tensor2d([0, 1, 0, 5], [4, 1], "int32") };
+
   test("give the product with panels of the loop", async () => {
-    // 40 columns in two chunks: a whole run, one of the second half, and one of the first half
+    // 40 outputs in two chunks: a whole run, one of the second half, and one of the first half
     const runs = tf.tensor2d([0, 0, 1, 0, 2, 1, 3, 20, 0, 9, 4, 24], [4, 3], "int32");
     const values = tf.randomNormal([9 * 32 + 4 * 16 + 24 * 16], 0, 1, "float32", 1);
-    const x = tf.randomNormal([5, 24], 0, 1, "float32", 3);
+    const x = tf.randomNormal([5, 5], 0, 1, "float32", 3);
+    const wide = {
+      values: tf.randomNormal([5 * 32], 0, 1, "float32", 2),
+      runs: tf.tensor2d([0, 0, 0, 5], [4, 1], "int32"),
+    };
     for (const bias of [null, tf.randomNormal([40], 0, 1, "float32", 5)]) {
-      const whole = operator("panel_product")(x, values, runs, bias, 40);
-      await expectEqual(operator("panel_product_composed")(x, values, runs, bias, 40), whole, 2e-6);
+      const operands = [x, wide.values, wide.runs, values, runs, bias, 24, 40] as const;
+      const whole = operator("panel_product")(...operands);
+      await expectEqual(operator("panel_product_composed")(...operands), whole, 2e-6);
     }
   });
 
   test("refuse panels outside the matrix, in disorder, or with other numbers of values", () => {
-    const product = (runs: number[][], { values = 64, x = 8, nOut = 40 } = {}) => {
-      const held = tf.tensor2d(runs, [4, runs[0]?.length ?? 0], "int32");
+    const product = (runs: number[][], { values = 64, blocks = 5, nOut = 40, stage = 1 } = {}) => {
+      const own = { values: tf.zeros([values]), runs: tf.tensor2d(runs, [4, runs[0]?.length ?? 0], "int32") };
+      const [first, second] = stage === 1 ? [own, few] : [few, own];
       for (const name of ["panel_product", "panel_product_composed"]) {
-        operator(name)(tf.zeros([1, x]), tf.zeros([values]), held, null, nOut);
+        const x = tf.zeros([1, stage === 1 ? 8 : 5]);
+        operator(name)(x, first.values, first.runs, second.values, second.runs, null, blocks, nOut);
       }
     };
     product([[0], [0], [6], [2]]);
+    product([[0], [0], [6], [2]], { stage: 2, blocks: 8 });
     expect(() => product([[0], [0], [7], [2]])).toThrow("run 0 lies outside of 8 inputs");
+    expect(() => product([[0], [0], [7], [2]], { stage: 2, blocks: 8 })).toThrow("run 0 lies outside of 8 inputs");
     expect(() => product([[0], [0], [-1], [2]])).toThrow("run 0 lies outside of 8 inputs");
     expect(() => product([[0], [0], [6], [0]])).toThrow("run 0 lies outside of 8 inputs");
     expect(() => product([[0], [3], [6], [2]])).toThrow("run 0 has columns 3");
-    expect(() => product([[2], [0], [6], [2]])).toThrow("run 0 is of no chunk, or out of order");
-    expect(() => product([[1, 0], [1, 0], [0, 0], [2, 1]])).toThrow("run 1 is of no chunk, or out of order"); // biome-ignore format: one line a case
+    expect(() => product([[1], [0], [6], [2]])).toThrow("run 0 is of no chunk, or out of order");
+    expect(() =>
+      product(
+        [
+          [1, 0],
+          [1, 0],
+          [0, 0],
+          [2, 1],
+        ],
+        { stage: 2, blocks: 8 },
+      ),
+    ).toThrow("run 1 is of no chunk");
     expect(() => product([[0], [1], [6], [2]])).toThrow("runs cover 32 values, got 64");
-    expect(() => product([[0], [0], [0], [2]], { nOut: 0 })).toThrow("x must be (rows, n_in)");
+    expect(() => product([[0], [0], [0], [2]], { nOut: 0 })).toThrow("x must be (..., n_in)");
     // the largest numbers do not overflow
     expect(() => product([[0], [0], [2 ** 31 - 1], [2 ** 31 - 1]])).toThrow("run 0 lies outside of 8 inputs");
   });

@@ -57,8 +57,8 @@ function panelStructure({ nIn, nOut, blocks }: { nIn: number; nOut: number; bloc
   const sides = (parameters: StructureParameters) => {
     const { values_in, runs_in, values_out, runs_out } = parametersNamed("panels", parameters, NAMES);
     return {
-      input: { values: values_in as Tensor1D, runs: runs_in as Tensor2D, nOut: blocks },
-      output: { values: values_out as Tensor1D, runs: runs_out as Tensor2D, nOut },
+      input: { values: values_in as Tensor1D, runs: runs_in as Tensor2D },
+      output: { values: values_out as Tensor1D, runs: runs_out as Tensor2D },
     };
   };
   return {
@@ -71,13 +71,12 @@ function panelStructure({ nIn, nOut, blocks }: { nIn: number; nOut: number; bloc
     costWithin: () => {
       throw noConversion();
     },
-    apply: (parameters, x) => {
-      const { input, output } = sides(parameters);
-      return tidy(() => panelProduct(panelProduct(filledUp(x, nIn), input), output));
-    },
+    apply: (parameters, x) => tidy(() => panelProduct(filledUp(x, nIn), { ...sides(parameters), blocks, nOut })),
     dense: (parameters) => {
       const { input, output } = sides(parameters);
-      return tidy(() => transpose(matMul(panelMatrix(input, nIn), panelMatrix(output, blocks))));
+      return tidy(() =>
+        transpose(matMul(panelMatrix(input, { nIn, nOut: blocks }), panelMatrix(output, { nIn: blocks, nOut }))),
+      );
     },
     cost: async (parameters) => {
       const { values_in, values_out } = parametersNamed("panels", parameters, NAMES);

@@ -32,9 +32,16 @@ export type PackedProductInputs = {
 };
 export type PackedProductAttributes = { nOut: number };
 
-/** → y (rows, n_out) */
+/** → y (..., n_out) */
 export const PANEL_PRODUCT = "FusedPanelProduct";
-export type PanelProductInputs = { x: TensorInfo; values: TensorInfo; runs: TensorInfo; bias?: TensorInfo };
-export type PanelProductAttributes = { nOut: number };
+export type PanelProductInputs = {
+  x: TensorInfo;
+  valuesIn: TensorInfo;
+  runsIn: TensorInfo;
+  valuesOut: TensorInfo;
+  runsOut: TensorInfo;
+  bias?: TensorInfo;
+};
+export type PanelProductAttributes = { blocks: number; nOut: number };
 /** Columns of a chunk: two registers of AVX-512. */
 export const PANEL_WIDTH = 32;

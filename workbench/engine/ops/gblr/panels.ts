@@ -1,6 +1,6 @@
-// The product with a matrix of which each column has values other than zero in a few intervals only, for inference. The
-// torch backend runs an operator of the addon (native/gblr/panel-product.cc) that skips the other rows; the composition
-// here, for the other backends, makes the whole matrix.
+// The product with a packed GBLR matrix whose factors are sorted into panels, for inference. The torch backend runs an
+// operator of the addon (native/gblr/panel-product.cc) that reads only the panels; the composition here, for the other
+// backends, makes both factors whole.
 
 import {
   add,
@@ -24,7 +24,6 @@ import {
   type Tensor2D,
   tidy,
   transpose,
-  zeros,
 } from "@tensorflow/tfjs-core";
 import { asRows, registerPortable, runKernel } from "../op.ts";
 import { expectOperand } from "../operands.ts";
@@ -32,8 +31,8 @@ import { PANEL_PRODUCT, PANEL_WIDTH, type PanelProductAttributes, type PanelProd
 
 const HALF = PANEL_WIDTH / 2;
 
-/** The matrix and the bias of a product with panels. */
-export interface PanelProductOperands {
+/** A matrix (n_in, n_out) of which each column has values in a few intervals only. */
+export interface Panels {
   /** float32 (values), run after run, row after row */
   values: Tensor1D;
   /**
@@ -41,39 +40,43 @@ export interface PanelProductOperands {
    * second; first row of the matrix; number of rows
    */
   runs: Tensor2D;
+}
+
+/** The factors and the bias of a product with panels. */
+export interface PanelProductOperands {
+  /** Vᵀ (n_in, B) */
+  input: Panels;
+  /** U (B, n_out) */
+  output: Panels;
   /** float32 (n_out) */
   bias?: Tensor1D | undefined;
+  blocks: number;
   nOut: number;
 }
 
 /**
- * y = x M + b, where M (n_in, n_out) is given as panels.
+ * y = x Vᵀ U + b, with both factors as panels.
  * @param x float32 (..., n_in)
  * @returns float32 (..., n_out)
- * @throws ShapeError when an operand does not fit; runs must lie within the matrix and cover the values
+ * @throws ShapeError when an operand does not fit; runs must lie within the factors and cover the values
  */
-export function panelProduct(x: Tensor, { values, runs, bias, nOut }: PanelProductOperands): Tensor {
+export function panelProduct(x: Tensor, { input, output, bias, blocks, nOut }: PanelProductOperands): Tensor {
   expectOperand("panelProduct", { x }, { dtype: "float32", shape: ["...", "n_in"] });
-  expectOperand("panelProduct", { values }, { dtype: "float32", shape: ["values"] });
-  expectOperand("panelProduct", { runs }, { dtype: "int32", shape: [4, "runs"] });
+  const [valuesIn, valuesOut, runsIn, runsOut] = [input.values, output.values, input.runs, output.runs];
+  expectOperand("panelProduct", { valuesIn, valuesOut }, { dtype: "float32", shape: ["values"] });
+  expectOperand("panelProduct", { runsIn, runsOut }, { dtype: "int32", shape: [4, "runs"] });
   if (bias !== undefined) {
     expectOperand("panelProduct", { bias }, { dtype: "float32", shape: [nOut] });
   }
-  return tidy("panelProduct", () => {
-    const inputs: NamedTensorMap = { x: asRows(x), values, runs, ...(bias && { bias }) };
-    const [y] = runKernel(PANEL_PRODUCT, inputs, { nOut }) as [Tensor];
-    return reshape(y, [...x.shape.slice(0, -1), nOut]);
-  });
+  const inputs: NamedTensorMap = { x, valuesIn, runsIn, valuesOut, runsOut, ...(bias && { bias }) };
+  return runKernel(PANEL_PRODUCT, inputs, { blocks, nOut })[0] as Tensor;
 }
 
 /**
- * The matrix M of panels.
+ * The matrix of panels.
  * @returns float32 (n_in, n_out)
  */
-export function panelMatrix({ values, runs, nOut }: Omit<PanelProductOperands, "bias">, nIn: number): Tensor2D {
-  if (runs.shape[1] === 0) {
-    return zeros([nIn, nOut]);
-  }
+export function panelMatrix({ values, runs }: Panels, { nIn, nOut }: { nIn: number; nOut: number }): Tensor2D {
   return tidy(() => {
     const halves = 2 * Math.ceil(nOut / PANEL_WIDTH);
     const lines = reshape(values, [-1, HALF]);
@@ -83,12 +86,18 @@ export function panelMatrix({ values, runs, nOut }: Omit<PanelProductOperands, "
   });
 }
 
-registerPortable<PanelProductInputs, PanelProductAttributes>(PANEL_PRODUCT, ({ x, values, runs, bias }, { nOut }) => {
-  const nIn = x.shape[1] as number;
-  const panels = { values: values as Tensor1D, runs: runs as Tensor2D, nOut };
-  const y = matMul(x as Tensor2D, panelMatrix(panels, nIn));
-  return bias === undefined ? y : add(y, reshape(bias, [1, nOut]));
-});
+registerPortable<PanelProductInputs, PanelProductAttributes>(
+  PANEL_PRODUCT,
+  ({ x, valuesIn, runsIn, valuesOut, runsOut, bias }, { blocks, nOut }) => {
+    const matrix = (values: Tensor, runs: Tensor, size: { nIn: number; nOut: number }) =>
+      panelMatrix({ values: values as Tensor1D, runs: runs as Tensor2D }, size);
+    const rows = asRows(x) as Tensor2D;
+    const z = matMul(rows, matrix(valuesIn, runsIn, { nIn: rows.shape[1], nOut: blocks }));
+    const product = matMul(z, matrix(valuesOut, runsOut, { nIn: blocks, nOut }));
+    const y = bias === undefined ? product : add(product, reshape(bias, [1, nOut]));
+    return reshape(y, [...x.shape.slice(0, -1), nOut]);
+  },
+);
 
 /** For each line of 16 values, its half · n_in + its row, where halves of all chunks are numbered: int32 (lines, 1). */
 function placesOf(runs: Tensor, { lines, nIn }: { lines: number; nIn: number }): Tensor2D {

@@ -30,6 +30,7 @@ export const gblr: KernelTable = {
       packedProduct(x, spans, valuesIn, valuesOut, bias ?? null, nOut),
   ),
   [names.PANEL_PRODUCT]: fusedKernel<names.PanelProductInputs, names.PanelProductAttributes>(
-    ({ x, values, runs, bias }, { nOut }) => panelProduct(x, values, runs, bias ?? null, nOut),
+    ({ x, valuesIn, runsIn, valuesOut, runsOut, bias }, { blocks, nOut }) =>
+      panelProduct(x, valuesIn, runsIn, valuesOut, runsOut, bias ?? null, blocks, nOut),
   ),
 };

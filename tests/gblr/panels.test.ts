@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import type { PackedGblr } from "../../workbench/gblr/packed.ts";
-import { type BlockSpans, panelsOf } from "../../workbench/gblr/panels.ts";
+import { type BlockSpans, paddingOf, panelsOf } from "../../workbench/gblr/panels.ts";
 import type { Span } from "../../workbench/gblr/widths.ts";
 import { panelsForm } from "../../workbench/structures/inference/panels.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -97,6 +97,7 @@ describe("panels", () => {
         expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(index.length);
       }
       const cost = valuesOf(input) + valuesOf(output);
+      expect(paddingOf({ input, output }, { nIn, nOut })).toBe(panels.padding);
       expect(panels.padding).toBeCloseTo((panels.input.index.length + panels.output.index.length) / cost, 12);
     };
     fc.assert(fc.property(cases, check), { seed: 5, numRuns: 60 });

@@ -57,6 +57,8 @@ rank    rank of a low-rank matrix of the same cost: cost / (n_in + n_out)
 cost    multiply-adds per row of input (per position for convolutions), as the
         reference implementation counts them
 share   cost relative to the dense layer
+padding zeros that inference on the CPU multiplies beside the blocks, relative
+        to their cost
 
 Masks are counted as 0 or 1, unless config.json has "gblr.sigma", the σ of
 smooth masks.
@@ -172,6 +174,7 @@ const COLUMNS: readonly Column[] = [
   },
   { heading: "cost", align: "right", text: ({ cost }) => formatCount(cost) },
   { heading: "share", align: "right", text: ({ share }) => percent(share) },
+  { heading: "padding", align: "right", text: ({ blocks }) => (blocks ? percent(blocks.padding) : "") },
 ];
 
 const SHORTEST_NAME = 12;

@@ -1,6 +1,8 @@
 // Summarizes one linear layer by numbers: its blocks, their overlap, and its cost. They are computed from block layouts
 // and tensor shapes.
 
+import { paddingOf } from "../gblr/panels.ts";
+import type { Span } from "../gblr/widths.ts";
 import type { BlockLayout } from "../structures/structure.ts";
 import { overlapRows } from "./block-layout.ts";
 
@@ -23,6 +25,8 @@ export interface BlockSummary {
   mostCover: number;
   /** share of the entries that no block covers, which are 0 */
   uncovered: number;
+  /** zeros that the product by panels multiplies beside the blocks, relative to their values, see gblr/panels.ts */
+  padding: number;
 }
 
 /** The cost of a layer. */
@@ -52,7 +56,12 @@ export function costOf(cost: number, { nIn, nOut }: Size): LayerCost {
  * @param options.rank r, the rank of each block. Default 1
  */
 export function summarizeBlocks(layout: BlockLayout, { all, rank = 1 }: { all: number; rank?: number }): BlockSummary {
-  const { nIn, nOut, lengthIn, lengthOut } = layout;
+  const { nIn, nOut, startIn, lengthIn, startOut, lengthOut } = layout;
+  // Panels hold a block of rank r as r blocks.
+  const repeated = (starts: ArrayLike<number>, lengths: ArrayLike<number>): Span[] =>
+    Array.from(starts, (start, b) => ({ start, length: lengths[b] as number })).flatMap((span) =>
+      new Array<Span>(rank).fill(span),
+    );
   const entries = nIn * nOut;
   let [area, most, uncovered] = [0, 0, 0];
   for (const counts of overlapRows(layout)) {
@@ -71,6 +80,7 @@ export function summarizeBlocks(layout: BlockLayout, { all, rank = 1 }: { all: n
     cover: (rank * area) / entries,
     mostCover: rank * most,
     uncovered: uncovered / entries,
+    padding: paddingOf({ input: repeated(startIn, lengthIn), output: repeated(startOut, lengthOut) }, layout) - 1,
   };
 }
 

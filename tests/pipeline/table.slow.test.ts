@@ -250,3 +250,15 @@ test("the page of a run has a table for each budget, the recovery, errors by lay
     expect(existsSync(at(name))).toBe(true);
   }
 });
+
+test("a run that goes on with other rows names those that it has as it names the new ones", async () => {
+  const byLoss = "lowrank:activation:loss@0.6+reorder=none";
+  const nameOf = () => rowsIn(at("titles")).find(({ variant }) => variant === KEYS[2])?.name;
+  await run(at("titles"), undefined, { compare: [byLoss], fineTune: ["none"] });
+  expect(nameOf()).toBe("low rank, activation-aware, by loss, budget 60 %");
+  const before = rowsIn(at("titles"));
+  await run(at("titles"), undefined, { compare: [byLoss, `lowrank@0.6${PLAIN}`], fineTune: ["none"] });
+  expect(nameOf()).toBe("low rank, activation-aware, by loss, budget 60 %, sequential");
+  const [row, same] = [before, rowsIn(at("titles"))].map((rows) => rows.find(({ variant }) => variant === KEYS[2]));
+  expect({ ...same, name: row?.name } as typeof row).toEqual(row);
+});

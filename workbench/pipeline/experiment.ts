@@ -100,7 +100,7 @@ async function* stages<Settings extends ExperimentSettings>(
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
-    const table = await RunTable.open(folder);
+    const table = await RunTable.open(folder, variants);
     const { name, revision } = source;
     const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
     const shared = { settings, context, base, teacher, data, table, cache };

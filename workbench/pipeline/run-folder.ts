@@ -11,6 +11,7 @@ import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
 import { type ExperimentSettings, withPresentNames } from "./settings.ts";
 import { type PipelineEvent, SettingsError } from "./stage.ts";
+import type { Variant } from "./variants.ts";
 
 /** Settings that may differ when a run is resumed. */
 const FREE: readonly string[] = [
@@ -100,9 +101,17 @@ export class RunTable {
     this.rows = rows;
   }
 
-  static async open(folder: string): Promise<RunTable> {
+  /**
+   * Opens the table of a run. Rows of an earlier process get the titles that their variants have now.
+   * @param variants of the run
+   */
+  static async open(folder: string, variants: readonly Pick<Variant, "key" | "title">[]): Promise<RunTable> {
     const { comparison = [] } = await readRun(folder);
-    return new RunTable(folder, comparison);
+    const titles = new Map(variants.map(({ key, title }) => [key, title]));
+    const rows = comparison.map((row) => ({ ...row, name: titles.get(row.variant ?? "") ?? row.name }));
+    const isRenamed = rows.some(({ name }, i) => name !== comparison[i]?.name);
+    if (isRenamed) await writeComparison(folder, rows);
+    return new RunTable(folder, rows);
   }
 
   /** The row of a variant, or by its name the row of the base model, or of a run of an earlier version. */

@@ -105,6 +105,13 @@ forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
     const later = choicesOf("dense", file);
     expect(await chosen(later.choices, { ...sizes, ...MANY })).toBe("panels");
     expect(later.measured.times).toBe(0);
+    // A run that is resumed takes the choices of the process before it.
+    const resumed = choicesOf("dense", join(folder, "resumed.json"));
+    expect(Object.keys(choices.taken).length).toBe(2);
+    resumed.choices.adopt(choices.taken);
+    expect(await chosen(resumed.choices, { ...sizes, ...MANY })).toBe("panels");
+    expect(resumed.choices.taken).toEqual(choices.taken);
+    expect(resumed.measured.times).toBe(0);
     // A damaged file, or one of another version, is replaced.
     for (const text of ["{", JSON.stringify({ version: 99, choices: {} })]) {
       writeFileSync(file, text);

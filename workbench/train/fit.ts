@@ -7,6 +7,7 @@ import { dispose, type Variable } from "@tensorflow/tfjs-core";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";
+import { formChoices } from "../structures/inference/choice.ts";
 import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
 import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
 import { checkpointVariables, type RunState } from "./checkpoint-format.ts";
@@ -151,6 +152,7 @@ class Run {
     if (from) {
       structure?.resume(this.step, from);
       options.model.masks.sigma = from.sigma === null ? undefined : Number(from.sigma);
+      formChoices.adopt(from.forms ?? {});
     } else {
       this.setSigma();
     }
@@ -263,6 +265,7 @@ class Run {
     const { options, schedule, settings, structure, metrics } = this.parts;
     const { sigma } = options.model.masks;
     const { epoch, batch } = timeAt(schedule, this.step);
+    const forms = formChoices.taken;
     return {
       step: this.step,
       epoch,
@@ -274,6 +277,7 @@ class Run {
       sigma: sigma === undefined ? null : Number.isFinite(sigma) ? sigma : "Infinity",
       shrink: { ...structure?.state },
       frozen: structure?.frozen ?? false,
+      ...(Object.keys(forms).length > 0 && { forms }),
       settings: { ...settings },
       settingsHash: settingsHash(settings),
     };

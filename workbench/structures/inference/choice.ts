@@ -65,6 +65,7 @@ export class FormChoices {
   private readonly file: string;
   private readonly time: NonNullable<FormChoicesOptions["time"]>;
   private known: Map<string, MeasuredForm> | undefined;
+  private readonly used = new Map<string, MeasuredForm>();
 
   constructor(options: FormChoicesOptions = {}) {
     this.file = options.file ?? join(workbenchCache(process.env), "forms.json");
@@ -87,7 +88,22 @@ export class FormChoices {
     const key = keyOf(forms, question, engine);
     const known = this.choices().get(key);
     const form = forms.find(({ name }) => name === known?.form);
-    return form ? form.make() : this.measure(forms, question, key);
+    if (!known || !form) return this.measure(forms, question, key);
+    this.used.set(key, known);
+    return form.make();
+  }
+
+  /** The choices that this process has taken so far, by what they depend on. */
+  get taken(): Record<string, MeasuredForm> {
+    return Object.fromEntries(this.used);
+  }
+
+  /** Takes the choices of another process, such as the one that a training run goes on from. They are not kept. */
+  adopt(choices: Readonly<Record<string, MeasuredForm>>): void {
+    for (const [key, choice] of Object.entries(choices)) {
+      this.choices().set(key, choice);
+      this.used.set(key, choice);
+    }
   }
 
   private async measure(forms: readonly InferenceForm[], question: FormQuestion, key: string): Promise<HeldMatrix> {
@@ -115,6 +131,7 @@ export class FormChoices {
   /** Adds a choice to the file, which other processes may have changed. A choice that cannot be kept is made again. */
   private remember(key: string, choice: MeasuredForm): void {
     this.choices().set(key, choice);
+    this.used.set(key, choice);
     const draft = `${this.file}-${process.pid}`;
     try {
       mkdirSync(dirname(this.file), { recursive: true });

@@ -24,6 +24,8 @@ await runRecipe({
     budget: 0.2,
     init: "search",
     searchSteps: 1000,
+    // The blocks are trained.
+    stableBlocks: true,
     shrink: "none",
     epochs: 35,
     batch: 1024,

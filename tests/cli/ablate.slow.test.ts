@@ -78,8 +78,8 @@ describe("all questions", () => {
 test(
   "with steps, each variant has a row before and after its training",
   async () => {
-    const flags = ["--questions", "widths", "--steps", "2", "--batch", "4", "--out", "trained", "--json"];
-    const { code, stdout, stderr } = await ablate(...flags);
+    const flags = ["--questions", "widths", "--steps", "2", "--batch", "4", "--stable-blocks"];
+    const { code, stdout, stderr } = await ablate(...flags, "--out", "trained", "--json");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const { rows } = JSON.parse(stdout) as { rows: { name: string; stage: string }[] };
     const names = ["GBLR, activation-aware", "GBLR, block search, rate of widths 0, shrink none", "GBLR, block search"];
@@ -96,6 +96,7 @@ test.each([
     "speed",
     '--questions: unknown question "speed"; give one or more of allocation, widths, masks, quantum',
   ],
+  ["--steps", "2", "--steps trains the blocks of a search; add --stable-blocks, or --lora to train adapters"],
   ["--quanta", "8,x", "--quanta 8,x: give numbers above 0, e.g. --quanta 8,16"],
   ["--seeds", "a", "--seeds a: give different whole numbers, e.g. --seeds 0,1,2"],
 ])("%s %s is refused", async (flag, value, message) => {

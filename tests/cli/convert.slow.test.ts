@@ -282,6 +282,10 @@ test.each([
   [["--structure", "gblr", "--widths", "rl0.25"], 'no width rule "rl0.25"'],
   [["--structure", "gblr", "--widths", "lr0.25", "--allocate", "global"], "--widths and --allocate global"],
   [["--structure", "gblr", "--widths", "lr0.25", "--init", "search"], "--widths and --init search"],
+  [
+    ["--structure", "gblr", "--budget", "0.5", "--stable-blocks"],
+    "--stable-blocks needs --init search and --calibrate",
+  ],
   [["--structure", "gblr", "--budget", "0.5", "--init", "magic"], "Allowed choices are svd, search, activation"],
   [["--structure", "gblr", "--budget", "0.5", "--init", "activation"], "--init activation needs --calibrate"],
   [["--structure", "lowrank", "--budget", "0.5", "--init", "fwsvd"], "--init fwsvd needs --calibrate"],

@@ -8,6 +8,7 @@ const RECIPE = {
     model: "scratch:vit_small_patch4_32",
     structure: "gblr",
     init: "search",
+    stableBlocks: true,
     budget: 0.2,
     widths: "splr",
     sigma: [1, 100],
@@ -42,7 +43,9 @@ test("one augmentation takes the place of another, and a rival structure has no 
   expect(gone({ randAugment: "m9-mstd0.5" })).toEqual(["autoAugment"]);
   expect(gone({ colorJitter: 0.4 })).toEqual(["autoAugment"]);
   expect(gone({ autoAugment: "none" })).toEqual([]);
-  expect(gone({ structure: "lowrank" })).toEqual(["init"]);
+  expect(gone({ structure: "lowrank" })).toEqual(["init", "stableBlocks"]);
+  expect(gone({ init: "activation" })).toEqual(["stableBlocks"]);
+  expect(gone({ init: "search" })).toEqual([]);
   expect(gone({ structure: "gblr" })).toEqual([]);
   expect(gone({ flops: 0.4 })).toEqual(["budget"]);
 });

@@ -43,6 +43,11 @@ test("a variant with settings of its own has them in its key, its title and its 
   const settings = languageSettings.parse({ model: "m", dataset: "d", context: 32, flops: 0.4 });
   expect(settingsOf(variant, settings)).toMatchObject({ budget: 0.6, quantum: 8, shrink: "none", context: 32 });
   expect(settingsOf(variant, settings).flops).toBeUndefined();
+  expect(parseVariant("gblr:search+stable-blocks")).toMatchObject({
+    key: "gblr-search-stable-blocks",
+    title: "GBLR, block search, stable blocks",
+    own: { stableBlocks: true },
+  });
 });
 
 test.each([
@@ -50,7 +55,12 @@ test.each([
   ["gblr:search+quantum=0", '"gblr:search+quantum=0": quantum cannot be "0"; see --quantum'],
   ["gblr+quantum", '"gblr+quantum": quantum cannot be ""; see --quantum'],
   ["gblr+shrink=fast", '"gblr+shrink=fast": shrink cannot be "fast"; see --shrink'],
-  ["gblr+quantum=8", '"gblr+quantum=8" has a setting quantum of searches; give gblr:search'],
+  ["gblr+quantum=8", '"gblr+quantum=8" has a setting "quantum", which only a search has; give gblr:search'],
+  [
+    "gblr+stable-blocks",
+    '"gblr+stable-blocks" has a setting "stable-blocks", which only a search has; give gblr:search',
+  ],
+  ["lowrank+stable-blocks", '"lowrank+stable-blocks" has a setting of widths, but lowrank has none; leave it out'],
   ["lowrank+quantum=8", '"lowrank+quantum=8" has a setting of widths, but lowrank has none; leave it out'],
 ])("%s is refused", (text, message) => {
   expect(() => parseVariant(text)).toThrow(message);

@@ -126,7 +126,13 @@ describe("a trained model that was compressed recovers", () => {
       expect(one).not.toBe(other as number);
       expect(Math.abs(Math.log((one as number) / (other as number)))).toBeLessThan(0.01);
       const { settings } = JSON.parse(readFileSync(join(at("half"), "checkpoint/step-0000000008.json"), "utf8")).run;
-      expect(settings).toMatchObject({ teacher: trained, "teacher type": "bfloat16", "lora rank": 4, "lora alpha": 4 });
+      expect(settings).toMatchObject({
+        teacher: trained,
+        "teacher type": "bfloat16",
+        "lora rank": 4,
+        "lora alpha": 4,
+        "lora step sizes": "by factors",
+      });
     },
   );
 

@@ -1,7 +1,7 @@
 // The choice of the form that a layer has in inference: by the number of multiply-adds, by time, and kept in a file.
 
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
@@ -33,13 +33,13 @@ const formsOf = (packed: PackedGblr) =>
   formsOfBlocks(packed, packedStructure({ nIn: packed.nIn, nOut: packed.nOut, blocks: packed.spans.shape[1] }));
 
 /** Choices that take a given form for the fastest, and how often they measured. */
-function choicesOf(fastest: FormName, file: string) {
+function choicesOf(fastest: FormName, file?: string) {
   const measured = { times: 0 };
   const time = async (held: ReadonlyMap<FormName, unknown>): Promise<MeasuredForm["seconds"]> => {
     measured.times++;
     return Object.fromEntries([...held.keys()].map((name) => [name, name === fastest ? 1 : 2]));
   };
-  return { choices: new FormChoices({ file, time }), measured };
+  return { choices: new FormChoices({ ...(file !== undefined && { file }), time }), measured };
 }
 
 forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
@@ -113,7 +113,15 @@ forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
     expect(resumed.choices.taken).toEqual(choices.taken);
     expect(resumed.measured.times).toBe(0);
     // A damaged file, or one of another version, is replaced.
-    for (const text of ["{", JSON.stringify({ version: 99, choices: {} })]) {
+    const [key] = Object.keys(JSON.parse(readFileSync(file, "utf8")).choices);
+    const damaged = [
+      ...["{", "null", '{"version":1}', '{"version":1,"choices":null}', '{"version":1,"choices":["dense"]}'],
+      ...[{ form: "diagonal", seconds: {} }, { form: "panels" }, null].map((choice) =>
+        JSON.stringify({ version: 1, choices: { [key as string]: choice } }),
+      ),
+      JSON.stringify({ version: 99, choices: {} }),
+    ];
+    for (const text of damaged) {
       writeFileSync(file, text);
       const again = choicesOf("dense", file);
       expect(await chosen(again.choices, { ...sizes, ...MANY })).toBe("dense");
@@ -121,8 +129,29 @@ forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
       expect(Object.keys(JSON.parse(readFileSync(file, "utf8")).choices).length).toBe(1);
     }
     // A choice that cannot be kept is made all the same.
-    const lost = choicesOf("lowrank", join(file, "below-a-file.json"));
-    expect(await chosen(lost.choices, { ...sizes, ...MANY })).toBe("lowrank");
+    mkdirSync(join(folder, "a-folder.json"));
+    for (const place of [join(file, "below-a-file.json"), join(folder, "a-folder.json"), undefined]) {
+      const lost = choicesOf("lowrank", place);
+      for (let time = 0; time < 2; time++) expect(await chosen(lost.choices, { ...sizes, ...MANY })).toBe("lowrank");
+      expect(lost.measured.times).toBe(1);
+    }
+    // Neither are drafts of files left.
+    expect(readdirSync(folder).toSorted()).toEqual(["a-folder.json", "deep"]);
+    expect(readdirSync(join(folder, "deep"))).toEqual(["large.json"]);
+  });
+
+  test.skipIf(engine !== "torch")("is kept in the cache if asked, apart for other kernels", async () => {
+    const GBLR_CACHE = join(folder, "cache");
+    const { choices, measured } = choicesOf("dense", join(folder, "elsewhere.json"));
+    for (const OPENBLAS_CORETYPE of ["Haswell", "Zen", "Haswell"]) {
+      choices.keepIn({ GBLR_CACHE, OPENBLAS_CORETYPE });
+      const { parameters } = await choices.choose(formsOf(large()), { ...sizes, ...MANY });
+      tf.dispose({ ...parameters });
+    }
+    expect(measured.times).toBe(2);
+    const kept = JSON.parse(readFileSync(join(GBLR_CACHE, "forms.json"), "utf8"));
+    expect(Object.keys(kept.choices).length).toBe(2);
+    expect(existsSync(join(folder, "elsewhere.json"))).toBe(false);
   });
 
   test.skipIf(engine !== "torch")("is measured with the clock by default", async () => {

@@ -8,6 +8,8 @@ import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
+import { replaceLayer } from "../../workbench/models/index.ts";
+import { lowrank } from "../../workbench/structures/lowrank.ts";
 import type { FitOptions } from "../../workbench/train/index.ts";
 import { Adapters, expectLora, type LoraOptions } from "../../workbench/train/lora.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -62,6 +64,41 @@ async function productsOf(
     });
   }
   return found;
+}
+
+/** Compares the gradients of A and B, without the scale, with Bᵀ (S ∘ G) and (S ∘ G) Aᵀ, where G is the factor's. */
+async function expectChainRule(
+  name: string,
+  {
+    variables,
+    whole,
+    step,
+  }: {
+    variables: ReadonlyMap<string, tf.Variable>;
+    whole: tf.Tensor | undefined;
+    step: (row: number, column: number) => number;
+  },
+  gradientOf: (variable: tf.Variable) => tf.Tensor,
+): Promise<void> {
+  const [a, b] = ["lora_A", "lora_B"].map((part) => variables.get(`${name}.${part}`)) as [tf.Variable, tf.Variable];
+  const [rank, columns] = a.shape as [number, number];
+  const rows = b.size / rank;
+  const tensors = [a, b, whole as tf.Tensor, gradientOf(a), gradientOf(b)];
+  const [av, bv, g, da, db] = (await Promise.all(tensors.map((tensor) => tensor.data()))) as Float32Array[];
+  const at = (list: Float32Array | undefined, index: number) => list?.[index] as number;
+  const gradient = (row: number, column: number) => step(row, column) * at(g, row * columns + column);
+  for (let k = 0; k < rank; k++) {
+    for (let c = 0; c < columns; c++) {
+      let sum = 0;
+      for (let r = 0; r < rows; r++) sum += at(bv, r * rank + k) * gradient(r, c);
+      expect(Math.abs(sum - at(da, k * columns + c))).toBeLessThan(1e-5);
+    }
+    for (let r = 0; r < rows; r++) {
+      let sum = 0;
+      for (let c = 0; c < columns; c++) sum += gradient(r, c) * at(av, k * columns + c);
+      expect(Math.abs(sum - at(db, r * rank + k))).toBeLessThan(1e-5);
+    }
+  }
 }
 
 forEachEngine("training adapters", () => {
@@ -124,32 +161,52 @@ forEachEngine("training adapters", () => {
     const twice = valueAndGradients(() => loss(batch, { seed: 0 }), [...variables.values()], { ...adapters, onto });
     expect(twice.gradients.size).toBe(6);
     for (const [i, name] of ADAPTED.entries()) {
-      const [a, b] = ["lora_A", "lora_B"].map((part) => variables.get(`${name}.${part}`) as tf.Variable);
-      const rank = a?.shape[0] as number;
-      const columns = a?.shape[1] as number;
-      const [av, bv, g] = await Promise.all(
-        [a, b, whole.gradients.get(factors[i] as tf.Variable)].map((tensor) => (tensor as tf.Tensor).data()),
+      const step = (row: number) => steps[name]?.[row] ?? 1;
+      await expectChainRule(
+        name,
+        { variables, whole: whole.gradients.get(factors[i] as tf.Variable), step },
+        (variable) => {
+          return tf.div(twice.gradients.get(variable) as tf.Tensor, 2 * 1.5);
+        },
       );
-      const rows = (bv as Float32Array).length / rank;
-      const at = (values: unknown, index: number) => (values as Float32Array)[index] as number;
-      const gradient = (row: number, column: number) => (steps[name]?.[row] ?? 1) * at(g, row * columns + column);
-      const da = await twice.gradients.get(a as tf.Variable)?.data();
-      const db = await twice.gradients.get(b as tf.Variable)?.data();
-      for (let k = 0; k < rank; k++) {
-        for (let c = 0; c < columns; c++) {
-          let sum = 0;
-          for (let r = 0; r < rows; r++) sum += at(bv, r * rank + k) * gradient(r, c);
-          expect(Math.abs(2 * 1.5 * sum - at(da, k * columns + c))).toBeLessThan(1e-5);
-        }
-        for (let r = 0; r < rows; r++) {
-          let sum = 0;
-          for (let c = 0; c < columns; c++) sum += gradient(r, c) * at(av, k * columns + c);
-          expect(Math.abs(2 * 1.5 * sum - at(db, r * rank + k))).toBeLessThan(1e-5);
-        }
-      }
     }
     adapters.dispose();
     tf.dispose([batch, whole.value, [...whole.gradients.values()], twice.value, [...twice.gradients.values()]]);
+    model.dispose();
+  });
+
+  test("gives adapters of low-rank factors these gradients without the factors' gradients", async () => {
+    const model = smallModel();
+    // Terms of very different sizes, so that step sizes differ.
+    const sizes = tf.tensor1d(Array.from({ length: 8 }, (_, k) => 0.2 * 2 ** k));
+    const left = tf.mul(values(40, [16, 8]), sizes);
+    const right = tf.mul(values(41, [8, 12]), tf.reshape(sizes, [8, 1]));
+    const lengths = async (factor: tf.Tensor, axis: number) => [...(await tf.norm(factor, 2, axis).data())];
+    const beside = { left: await lengths(right, 1), right: await lengths(left, 0) };
+    const stepOf = (length: number | undefined, entries: number) =>
+      Math.min(1, Math.sqrt(entries / 8) / Number(length));
+    const steps = {
+      left: (_: number, column: number) => stepOf(beside.left[column], 12),
+      right: (row: number) => stepOf(beside.right[row], 16),
+    };
+    replaceLayer(model, "fc1", lowrank, { left, right });
+    const { loss } = smallTask(model);
+    const batch = { x: values(30, [6, 12], 0.3), y: values(31, [6, 5]) };
+    const adapters = new Adapters(model, { rank: 1, layers: "fc1" }, 7);
+    const variables = new Map(adapters.variables());
+    for (const [name, variable] of variables) if (name.endsWith("_B")) variable.assign(values(32, variable.shape, 0.1));
+    adapters.merge();
+    const factors = [model.parameter("fc1.left"), model.parameter("fc1.right")];
+    for (const factor of factors) factor.trainable = true;
+    const whole = valueAndGradients(() => loss(batch, { seed: 0 }), factors);
+    const own = valueAndGradients(() => loss(batch, { seed: 0 }), [...variables.values()], adapters);
+    expect([...adapters.through.values()].every(({ product }) => product !== undefined)).toBe(true);
+    for (const [i, part] of (["left", "right"] as const).entries()) {
+      const of = { variables, whole: whole.gradients.get(factors[i] as tf.Variable), step: steps[part] };
+      await expectChainRule(`fc1.${part}`, of, (variable) => own.gradients.get(variable) as tf.Tensor);
+    }
+    adapters.dispose();
+    tf.dispose([batch, whole.value, [...whole.gradients.values()], own.value, [...own.gradients.values()]]);
     model.dispose();
   });
 

@@ -32,7 +32,8 @@ ${Object.entries(QUESTIONS)
   .join("\n")}
 
 Without --steps the variants are converted and measured only. With it, each
-variant is also trained, and the table has a row before and a row after.
+variant is also trained, and the table has a row before and a row after. It
+needs --stable-blocks, or --lora to train adapters.
 
 With --seeds or --calibration-seeds everything is repeated for each seed, and
 the table shows means and standard deviations.
@@ -46,6 +47,7 @@ const SUMMARY = "show in one table what each part of the method is worth";
 const SHARED = [
   ...["dataset", "config", "trainSplit", "validationSplit", "testSplit", "column", "encoding", "context"],
   ...["wholeWindows", "budget", "layers", "reorder", "reorderUnits", "sequential", "damping", "whitening"],
+  "stableBlocks",
   ...["calibrationSamples", "steps", "batch", "microBatch", "trainLimit", "learningRate", "weightDecay", "schedule"],
   ...["warmupSteps", "clip", "lora", "loraAlpha", "loraLayers", "loraFull", "distill", "temperature", "teacher"],
   ...["teacherDtype", "limit", "fresh"],
@@ -73,6 +75,8 @@ interface AblateFlags extends ExperimentFlags {
   seeds?: string;
   calibrationSeeds?: string;
   steps?: string;
+  stableBlocks?: boolean;
+  lora?: string;
   out?: string;
   markdown?: boolean;
 }
@@ -116,6 +120,9 @@ async function run(model: string, flags: AblateFlags): Promise<void> {
     sigmas: numbersIn("sigmas", flags.sigmas),
     isTrained: flags.steps !== undefined,
   };
+  if (values.isTrained && !flags.stableBlocks && flags.lora === undefined) {
+    throw new UsageError("--steps trains the blocks of a search; add --stable-blocks, or --lora to train adapters");
+  }
   const steps = Number(flags.steps);
   const preset = { ...PRESET, ...(steps > 0 && { warmupSteps: Math.ceil(steps / 10) }) };
   const settings = readSettings(

@@ -136,7 +136,7 @@ export const experimentShape = (items: string) => ({
       "samples",
     ).optional(),
     stableBlocks: z.boolean().optional().meta({
-      description: "with --init search: blocks of gblr that do not cancel each other, so that they can be trained",
+      description: "keep blocks of gblr from cancelling each other, with --init search, so that they can be trained",
     }),
     maskSigma: amount(
       "σ of the masks of the converted gblr layers, whose widths stay the same (default: sharp masks)",

@@ -15,6 +15,7 @@ type SettingName = keyof typeof SHAPE;
 const NAMED_OTHERWISE = ["structure", "compare", "widths", "flops", "budget", "allocate", "init"];
 /** Settings of GBLR's widths, of the training too. */
 const OF_WIDTHS = ["quantum", "stableBlocks", "maskSigma", "shrink", "structureLearningRate"];
+/** Settings of the block search of GBLR. */
 const OF_SEARCH = ["quantum", "stableBlocks"];
 const ALL = Object.keys(SHAPE) as SettingName[];
 
@@ -73,7 +74,7 @@ function parseSetting(setting: string, { text, structure, init, hasWidths }: Pla
     throw new SettingsError(`"${text}": ${flag} cannot be "${value ?? ""}"; see --${flag}`);
   }
   if (OF_SEARCH.includes(name) && init !== "search") {
-    throw new SettingsError(`"${text}" has a setting ${name} of searches; give ${structure}:search`);
+    throw new SettingsError(`"${text}" has a setting "${flag}", which only a search has; give ${structure}:search`);
   }
   return [name, found.data];
 }

@@ -1,9 +1,10 @@
 // Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685) on the matrices of linear layers. For a dense layer the
 // matrix is its weight, for a structured layer each of its factors. A matrix F is trained as F + (α/r) B A, in which only
-// A and B change. For a factor each entry of B A is multiplied with its step size (structures/factor-sizes.ts), so that the
-// matrix of the layer moves as it would with an adapter of its own. The model always holds the sum, so evaluation, saving and masks need not know of adapters, and the
-// saved model has the format and the cost of the model without them: zeros of pruned matrices stay zero. Gradients of the
-// sum become gradients of A and B as soon as they are found, so the gradients of a whole model are never in memory.
+// A and B change. For a factor each entry of B A is multiplied with its step size (structures/factor-sizes.ts), so that
+// the matrix of the layer moves about as far as with an adapter of its own. The model always holds the sum, so
+// evaluation, saving and masks need not know of adapters, and the saved model has the format and the cost of the model
+// without them: zeros of pruned matrices stay zero. Gradients of the sum become gradients of A and B as soon as they are
+// found, so the gradients of a whole model are never in memory.
 
 import {
   add,
@@ -51,6 +52,8 @@ export const loraSettings = ({ rank, alpha = rank, layers = "recipe", full = [] 
   "lora alpha": alpha,
   "lora layers": layers,
   "lora full": full.join(","),
+  // Earlier checkpoints, in which all step sizes were 1, would be merged to other sums.
+  "lora step sizes": "by factors",
 });
 
 /** The parameters that LoRA trains. */

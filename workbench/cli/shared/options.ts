@@ -1,5 +1,6 @@
 // Options that several verbs share: those that choose the engine, --offline, --json, and parsers for numbers.
 
+import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EngineError } from "../../engine/core/errors.ts";
 import { openEngine } from "../../engine/core/open.ts";
@@ -66,6 +67,7 @@ export async function openEngineFor({ form = "auto", ...options }: EngineFlags):
   const asked = engineOptionsOf(options);
   checkEngineUsage(asked);
   formChoices.pinned = form === "auto" ? undefined : form;
+  formChoices.keepIn(process.env);
   return openEngine(asked);
 }
 

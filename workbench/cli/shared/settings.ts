@@ -131,8 +131,9 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   {
     flag: "structure",
     unless: (value) => structures().some(({ name, hasWidths }) => hasWidths && name === value),
-    settings: ["init"],
+    settings: ["init", "stableBlocks"],
   },
+  { flag: "init", unless: (value) => value === "search", settings: ["stableBlocks"] },
   { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
   // Adapters leave widths as they are.
   {

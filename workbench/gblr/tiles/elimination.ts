@@ -3,8 +3,8 @@
 // of the tile is zero in that row and that column, so the window gets one sample shorter on both sides. A tile of rank p
 // is exhausted after p steps. Of the four corners the one with the largest entry is taken, which keeps the elimination
 // well-conditioned; with a quantum, corners have several samples (shrinking-window.ts). Rows and columns of zeros at the
-// edges of a tile are left out, so that blocks can be narrower, and fewer, than their layout says. It runs on the host
-// in float64.
+// edges of a tile are left out, so that blocks can be narrower, and fewer, than their layout says. The tiles of a stable
+// layout are rotated instead (rotation.ts). It runs on the host in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
 import { type Block, balanced, type TileFactors } from "./block.ts";

@@ -4,8 +4,9 @@
 // p (a + c − p) multiply-adds instead of p (a + c). A layout has one tile of the whole matrix, the shared one, and
 // further tiles for groups of columns or of rows. What a group has in common with the shared tile is a freedom as well,
 // of p times the shared rank. docs/method.md derives both. Blocks that use the whole freedom cancel each other; those of
-// a stable layout use the orthogonal G alone, which makes one factor triangular, and cost about p (a + c − p / 2). With a quantum, windows begin and end at its multiples, which
-// fast products need; they are longer then, so ranks at the same cost are smaller. This file uses no tensors.
+// a stable layout use an orthogonal G, which makes one factor triangular, and cost about p (a + c − p / 2). With a
+// quantum, windows begin and end at its multiples, which fast products need; they are longer then, so ranks at the same
+// cost are smaller. This file uses no tensors.
 
 import type { Sides } from "../init/rules.ts";
 import { lengthOf, type Range } from "./metric.ts";

@@ -1,7 +1,7 @@
 // Turns a tile into the blocks of a stable layout: A B = (A Q)(Qᵀ B), where the orthogonal Q makes the factor of the
 // undivided side triangular at its first samples. Windows on that side get shorter by one sample from block to block, and
-// those on the other side do not. A rotation keeps the length of both factors, so blocks do not cancel each other more
-// than the terms of the fit do. Gaussian elimination (elimination.ts) gives shorter windows, and factors that are large.
+// those on the other side do not. A rotation keeps the length of both factors, so blocks stay about as large as the terms
+// of the fit, and hardly cancel each other. Gaussian elimination (elimination.ts) gives shorter windows, and factors that are large.
 
 import { QrDecomposition } from "ml-matrix";
 import { type Block, balanced, type TileFactors } from "./block.ts";

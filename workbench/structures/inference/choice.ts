@@ -1,20 +1,24 @@
 // Chooses the form that a layer has in inference. On the torch engine the forms of a large layer are timed, on one row
-// or on many; the fastest one is remembered, in memory and in the user's cache, for this machine and for layers of the
-// same size and about the same cost. Elsewhere, and for small layers, the form with the fewest multiply-adds is taken.
+// or on many; the fastest one is remembered, in memory and in a file, for this machine and for layers of the same size
+// and about the same cost. Elsewhere, and for small layers and convolutions, the form with the fewest multiply-adds is
+// taken.
 //
 // Times vary, so that two machines, or two runs without a cache, may choose differently. The forms of a layer differ by
 // rounding only.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
-import process from "node:process";
 import { dispose, fill, randomUniform, sum, tidy } from "@tensorflow/tfjs-core";
+import { z } from "zod";
 import { workbenchCache } from "../../../hub/cache/paths.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { CORE_TYPE } from "../../../native/blas-probe.ts";
 import { openedEngine } from "../../engine/core/open.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import type { MatrixSize } from "../budget.ts";
-import type { FormName, HeldMatrix, InferenceForm } from "../structure.ts";
+import { FORM_NAMES, type FormName, type HeldMatrix, type InferenceForm } from "../structure.ts";
 
 /** Typical number of rows of products: `many` in evaluation, `few` in generation token by token. */
 export type Rows = "many" | "few";
@@ -26,15 +30,20 @@ export interface FormQuestion extends MatrixSize {
   isConvolution: boolean;
 }
 
-/** A measured choice. */
-export interface MeasuredForm {
-  form: FormName;
-  /** seconds of one product by form */
-  seconds: Partial<Record<FormName, number>>;
-}
-
 /** Version of the file's format and of the measurement. */
 const VERSION = 1;
+
+const measuredForm = z.object({
+  form: z.enum(FORM_NAMES),
+  /** seconds of one product by form */
+  seconds: z.partialRecord(z.enum(FORM_NAMES), z.number()),
+});
+
+/** A measured choice. */
+export type MeasuredForm = z.infer<typeof measuredForm>;
+
+const formsFile = z.object({ version: z.literal(VERSION), choices: z.record(z.string(), measuredForm) });
+
 /** Smallest number of entries of a matrix whose forms are timed. The product with a smaller one takes microseconds. */
 const LEAST_ENTRIES = 1 << 18;
 /** The forms that are timed. With many rows the packed form takes several times as long as the others. */
@@ -52,7 +61,7 @@ const COST_STEPS = 20;
 
 /** Options of `FormChoices`, for tests. */
 export interface FormChoicesOptions {
-  /** where choices are kept. Default: in the user's cache */
+  /** where choices are kept. Default: in memory only */
   file?: string;
   /** measures the seconds of one product by form. Default: with the clock */
   time?: (held: ReadonlyMap<FormName, HeldMatrix>, question: FormQuestion) => Promise<MeasuredForm["seconds"]>;
@@ -62,14 +71,23 @@ export interface FormChoicesOptions {
 export class FormChoices {
   /** the form that layers get which can have it, instead of the fastest one */
   pinned: FormName | undefined;
-  private readonly file: string;
+  private file: string | undefined;
+  /** the kernels that the user has chosen for OpenBLAS */
+  private kernels: string | undefined;
   private readonly time: NonNullable<FormChoicesOptions["time"]>;
   private known: Map<string, MeasuredForm> | undefined;
   private readonly used = new Map<string, MeasuredForm>();
 
   constructor(options: FormChoicesOptions = {}) {
-    this.file = options.file ?? join(workbenchCache(process.env), "forms.json");
+    this.file = options.file;
     this.time = options.time ?? secondsByForm;
+  }
+
+  /** Keeps the choices in the user's cache from now on. */
+  keepIn(environment: Readonly<Record<string, string | undefined>>): void {
+    this.file = join(workbenchCache(environment), "forms.json");
+    this.kernels = environment[CORE_TYPE];
+    this.known = undefined;
   }
 
   /**
@@ -85,7 +103,7 @@ export class FormChoices {
     if (engine?.name !== "torch" || question.isConvolution || !isLarge) {
       return formByRule(forms, question, engine?.name === "torch").make();
     }
-    const key = keyOf(forms, question, engine);
+    const key = keyOf(forms, question, { engine, kernels: this.kernels });
     const known = this.choices().get(key);
     const form = forms.find(({ name }) => name === known?.form);
     if (!known || !form) return this.measure(forms, question, key);
@@ -116,7 +134,7 @@ export class FormChoices {
       const seconds = await this.time(held, question);
       const [[fastest]] = Object.entries(seconds).sort(([, a], [, b]) => a - b) as [[FormName, number]];
       chosen = fastest;
-      this.remember(key, { form: chosen, seconds });
+      await this.remember(key, { form: chosen, seconds });
       return held.get(chosen) as HeldMatrix;
     } finally {
       for (const [name, { parameters }] of held) if (name !== chosen) dispose({ ...parameters });
@@ -129,17 +147,17 @@ export class FormChoices {
   }
 
   /** Adds a choice to the file, which other processes may have changed. A choice that cannot be kept is made again. */
-  private remember(key: string, choice: MeasuredForm): void {
+  private async remember(key: string, choice: MeasuredForm): Promise<void> {
     this.choices().set(key, choice);
     this.used.set(key, choice);
-    const draft = `${this.file}-${process.pid}`;
+    const { file } = this;
+    if (file === undefined) return;
+    const contents = { version: VERSION, choices: { ...readChoices(file), [key]: choice } };
     try {
-      mkdirSync(dirname(this.file), { recursive: true });
-      const contents = { version: VERSION, choices: { ...readChoices(this.file), [key]: choice } };
-      writeFileSync(draft, `${JSON.stringify(contents, null, 1)}\n`);
-      renameSync(draft, this.file);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFileAtomically(file, `${JSON.stringify(contents, null, 1)}\n`);
     } catch {
-      if (existsSync(draft)) rmSync(draft);
+      // The folder cannot be written to.
     }
   }
 }
@@ -147,23 +165,24 @@ export class FormChoices {
 /** The choices of this process. */
 export const formChoices = new FormChoices();
 
-/** The choices in a file; none if it does not exist, is damaged, or has another format. */
-function readChoices(file: string): Record<string, MeasuredForm> {
+/** The choices in a file; none if there is no file, or it is damaged or has another format. */
+function readChoices(file: string | undefined): Record<string, MeasuredForm> {
+  if (file === undefined) return {};
   try {
-    const { version, choices } = JSON.parse(readFileSync(file, "utf8")) as {
-      version: number;
-      choices: Record<string, MeasuredForm>;
-    };
-    return version === VERSION ? choices : {};
+    return formsFile.parse(JSON.parse(readFileSync(file, "utf8"))).choices;
   } catch {
     return {};
   }
 }
 
 /** What a choice depends on. */
-function keyOf(forms: readonly InferenceForm[], { nIn, nOut, rows }: FormQuestion, engine: Engine): string {
+function keyOf(
+  forms: readonly InferenceForm[],
+  { nIn, nOut, rows }: FormQuestion,
+  { engine, kernels }: { engine: Engine; kernels: string | undefined },
+): string {
   const { version, device, precision, threads } = engine;
-  const machine = [cpus()[0]?.model, version, device, precision, `${threads} threads`, process.env.OPENBLAS_CORETYPE];
+  const machine = [cpus()[0]?.model, version, device, precision, `${threads} threads`, kernels];
   const costs = forms.map(({ name, cost }) => `${name} ${Math.ceil((COST_STEPS * cost) / (nIn * nOut))}`);
   return [...machine.filter(Boolean), `${rows} rows`, `${nOut} × ${nIn}`, ...costs].join(", ");
 }

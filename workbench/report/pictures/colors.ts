@@ -22,6 +22,10 @@ export const TONES = {
   series4: { light: "#a82f6b", dark: "#ff8dbb" },
   series5: { light: "#8a6c02", dark: "#e2bf4b" },
   series6: { light: "#4d6a85", dark: "#9dbbd6" },
+  series7: { light: "#1b6fc2", dark: "#7fb8f5" },
+  series8: { light: "#7a3f10", dark: "#d9a273" },
+  series9: { light: "#b91c1c", dark: "#ff8f85" },
+  series10: { light: "#3c7a1e", dark: "#93d46b" },
 } as const satisfies Record<string, Tone>;
 
 /** Light colors of the series of a chart, in order. */

@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { median } from "../workbench/engine/core/measure.ts";
 import { openEngine } from "../workbench/engine/core/open.ts";
@@ -61,7 +61,7 @@ interface Row {
 
 const options = new Command("bun bench/layers.ts")
   .description("measures the speed of GBLR layers over dense ones")
-  .addOption(new Option("--rows <rows>", "rows of x in evaluation").default(1024).argParser(Number))
+  .option("--rows <rows>", "rows of x in evaluation", Number, 1024)
   .option("--rounds <rounds>", "times that the forms are measured in turn", Number, 9)
   .option("--threads <count>", "CPU threads (default: one per core)", Number)
   .option("--json", "one JSON document on stdout")
@@ -93,24 +93,16 @@ interface Case {
 }
 
 async function measured({ model, layers, kind, share, rows }: Case): Promise<Row> {
-  const copies = rows === 1 ? COPIES : 1;
   const totals = new Map<FormName, number[]>();
   const best: number[] = [];
-  let [values, panels] = [0, 0];
-  const held = [];
+  const held: HeldLayer[] = [];
   for (const { nIn, nOut, like } of layers) {
     const spans = found.get(`${kind}/${share}/${like}`) as FoundSpans;
     const forms = [];
-    for (let copy = 0; copy < copies; copy++) forms.push(await formsFor(spans, { nIn, nOut }));
+    for (let copy = 0; copy < (rows === 1 ? COPIES : 1); copy++) forms.push(await formsFor(spans, { nIn, nOut }));
     held.push({ forms, x: tf.randomNormal([rows, nIn]) });
-    const [first] = forms as [Map<FormName, HeldMatrix>];
-    const sizeOf = (name: FormName) => {
-      const { values_in, values_out } = (first.get(name) as HeldMatrix).parameters;
-      return (values_in as tf.Tensor).size + (values_out as tf.Tensor).size;
-    };
-    values += sizeOf("packed");
-    panels += sizeOf("panels");
   }
+  const padding = valuesOf(held, "panels") / valuesOf(held, "packed");
   for (let round = -1; round < options.rounds; round++) {
     const seconds = await roundOf(held);
     if (round < 0) continue;
@@ -127,12 +119,21 @@ async function measured({ model, layers, kind, share, rows }: Case): Promise<Row
   const dense = totals.get("dense") as number[];
   const over = (times: readonly number[]) => median(times.map((time, round) => (dense[round] as number) / time));
   const speed = Object.fromEntries(FORM_NAMES.map((name) => [name, over(totals.get(name) as number[])]));
-  return { model, kind, share, rows, padding: panels / values, speed: { ...speed, best: over(best) } as Row["speed"] };
+  return { model, kind, share, rows, padding, speed: { ...speed, best: over(best) } as Row["speed"] };
 }
 
 interface HeldLayer {
   forms: Map<FormName, HeldMatrix>[];
   x: tf.Tensor;
+}
+
+/** Number of values of all layers in a form of blocks. */
+function valuesOf(layers: readonly HeldLayer[], name: "packed" | "panels"): number {
+  return layers.reduce((total, { forms }) => {
+    const [first] = forms as [Map<FormName, HeldMatrix>];
+    const { values_in, values_out } = (first.get(name) as HeldMatrix).parameters;
+    return total + (values_in as tf.Tensor).size + (values_out as tf.Tensor).size;
+  }, 0);
 }
 
 /** Seconds of each layer by form. The forms take turns, all copies of a layer one after the other. */

@@ -51,7 +51,7 @@ struct Chunk {
 
 struct Product {
   const float* x; // (rows, n_in)
-  const void* values;
+  const float* values;
   const float* bias; // (n_out), or null
   float* y;          // (rows, n_out)
   int64_t rows, n_in, n_out;
@@ -59,26 +59,12 @@ struct Product {
   std::vector<Run> runs;
 };
 
-// N floats in one register. A macro, because GCC 12 does not convert vectors whose size is a template's parameter.
+// N floats in one register.
 template <int N>
-struct Vector;
-
-#define GBLR_VECTOR(N)                                                                                    \
-  template <>                                                                                             \
-  struct Vector<N> {                                                                                      \
-    typedef float Floats __attribute__((vector_size(4 * N), aligned(4), may_alias));                      \
-    typedef uint32_t Words __attribute__((vector_size(4 * N)));                                           \
-    typedef uint16_t Halves __attribute__((vector_size(2 * N), aligned(2), may_alias));                   \
-    static GBLR_INLINE Floats load(const float* at) { return *reinterpret_cast<const Floats*>(at); }      \
-    /* bfloat16 */                                                                                        \
-    static GBLR_INLINE Floats load(const uint16_t* at) {                                                  \
-      return reinterpret_cast<Floats>(__builtin_convertvector(*reinterpret_cast<const Halves*>(at), Words) \
-                                      << 16);                                                             \
-    }                                                                                                     \
-  };
-GBLR_VECTOR(4)
-GBLR_VECTOR(8)
-GBLR_VECTOR(16)
+struct Vector {
+  typedef float Floats __attribute__((vector_size(4 * N), aligned(4), may_alias));
+  static GBLR_INLINE Floats load(const float* at) { return *reinterpret_cast<const Floats*>(at); }
+};
 
 // How a part of a product is computed: R rows of x at a time, with V registers of N columns each. Rows of M are added to
 // U sums in turn, so that one sum need not wait for the other.
@@ -88,8 +74,8 @@ struct Sums {
   Floats of[U][R][V] = {};
 
   // Adds a run to the registers First … Last - 1. `values` begins at the column of the first of them.
-  template <int First, int Last, typename Value>
-  GBLR_INLINE void add(const float* x, int64_t n_in, const Run& run, const Value* values) {
+  template <int First, int Last>
+  GBLR_INLINE void add(const float* x, int64_t n_in, const Run& run, const float* values) {
     const int64_t width = run.columns == kBoth ? kWidth : kHalf;
     int64_t i = 0;
     for (; i + U <= run.count; i += U)
@@ -98,8 +84,8 @@ struct Sums {
     for (; i < run.count; ++i) add_row<First, Last>(x + run.start + i, n_in, values + i * width, 0);
   }
 
-  template <int First, int Last, typename Value>
-  GBLR_INLINE void add_row(const float* x, int64_t n_in, const Value* values, int u) {
+  template <int First, int Last>
+  GBLR_INLINE void add_row(const float* x, int64_t n_in, const float* values, int u) {
     Floats of_row[V];
 #pragma GCC unroll 8
     for (int v = First; v < Last; ++v) of_row[v] = Vector<N>::load(values + (v - First) * N);
@@ -111,11 +97,11 @@ struct Sums {
 };
 
 // Sums over all runs of a chunk, of the columns from `first` on. They are all columns of the chunk, or lie in one half.
-template <int N, int R, int V, int U, typename Value>
+template <int N, int R, int V, int U>
 GBLR_INLINE void add_up(const Product& p, const Chunk& chunk, const float* x, int64_t first, float* to) {
   Sums<N, R, V, U> sums;
   for (const Run *run = p.runs.data() + chunk.run, *end = run + chunk.runs; run != end; ++run) {
-    const Value* values = static_cast<const Value*>(p.values) + run->values;
+    const float* values = p.values + run->values;
     if constexpr (N * V == kWidth) {
       if (run->columns == kBoth) sums.template add<0, V>(x, p.n_in, *run, values);
       if (run->columns == kFirst) sums.template add<0, V / 2>(x, p.n_in, *run, values);
@@ -134,12 +120,12 @@ GBLR_INLINE void add_up(const Product& p, const Chunk& chunk, const float* x, in
 }
 
 // R rows of one chunk of y.
-template <int N, int R, int V, int U, typename Value>
+template <int N, int R, int V, int U>
 GBLR_INLINE void rows_of_chunk(const Product& p, int64_t index, int64_t row) {
   const int64_t column = index * kWidth, count = std::min(kWidth, p.n_out - column);
   float sums[R * kWidth];
   for (int64_t first = 0; first < kWidth; first += N * V)
-    add_up<N, R, V, U, Value>(p, p.chunks[index], p.x + row * p.n_in, first, sums + first);
+    add_up<N, R, V, U>(p, p.chunks[index], p.x + row * p.n_in, first, sums + first);
   for (int r = 0; r < R; ++r) {
     float* to = p.y + (row + r) * p.n_out + column;
     const float* from = sums + r * kWidth;
@@ -156,44 +142,38 @@ struct Part {
   int64_t first_chunk, last_chunk, first_row, last_row;
 };
 
-// R and V are such that R · V sums, V values and one element of x fit into the registers of the processor.
-template <int N, int R, int V, typename Value>
+// R and V are such that R · V sums, V values and one element of x fit into the registers of the processor. A single row
+// has eight sums in turn.
+template <int N, int R, int V>
 GBLR_INLINE void part_of_product(const Product& p, const Part& part) {
   constexpr int kAll = kWidth / N;
   for (int64_t chunk = part.first_chunk; chunk < part.last_chunk; ++chunk) {
     int64_t row = part.first_row;
-    for (; row + R <= part.last_row; row += R) rows_of_chunk<N, R, V, 1, Value>(p, chunk, row);
-    for (; row + 4 <= part.last_row; row += 4) rows_of_chunk<N, 4, V, 1, Value>(p, chunk, row);
-    for (; row < part.last_row; ++row) rows_of_chunk<N, 1, kAll, 16 / kAll / 2, Value>(p, chunk, row);
+    for (; row + R <= part.last_row; row += R) rows_of_chunk<N, R, V, 1>(p, chunk, row);
+    for (; row + 4 <= part.last_row; row += 4) rows_of_chunk<N, 4, V, 1>(p, chunk, row);
+    for (; row < part.last_row; ++row) rows_of_chunk<N, 1, kAll, 8 / kAll>(p, chunk, row);
   }
 }
 
 #ifdef GBLR_TARGET
-template <typename Value>
 GBLR_TARGET("avx512f") void part_by_avx512(const Product& p, const Part& part) {
-  part_of_product<16, 12, 2, Value>(p, part);
+  part_of_product<16, 12, 2>(p, part);
 }
 
-template <typename Value>
-GBLR_TARGET("avx2,fma") void part_by_avx2(const Product& p, const Part& part) {
-  part_of_product<8, 6, 2, Value>(p, part);
-}
+GBLR_TARGET("avx2,fma") void part_by_avx2(const Product& p, const Part& part) { part_of_product<8, 6, 2>(p, part); }
 #endif
 
-template <typename Value>
-void part_by_any(const Product& p, const Part& part) {
-  part_of_product<4, 6, 2, Value>(p, part);
-}
+void part_by_any(const Product& p, const Part& part) { part_of_product<4, 6, 2>(p, part); }
 
 using Compute = void(const Product&, const Part&);
 
-template <typename Value>
-Compute* compute_for() {
+// The version for this processor.
+Compute* compute_part() {
 #ifdef GBLR_TARGET
-  if (__builtin_cpu_supports("avx512f")) return part_by_avx512<Value>;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return part_by_avx2<Value>;
+  if (__builtin_cpu_supports("avx512f")) return part_by_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return part_by_avx2;
 #endif
-  return part_by_any<Value>;
+  return part_by_any;
 }
 
 // Many rows are divided between threads by rows, and few rows by chunks with about equal numbers of values.
@@ -225,6 +205,7 @@ struct Panels {
 void add_runs(const Panels& panels, Product& p) {
   const at::Tensor runs = panels.runs.to(at::kCPU, at::kInt).contiguous();
   TORCH_CHECK(runs.dim() == 2 && runs.size(0) == 4, "runs must be (4, runs), got ", runs.sizes());
+  TORCH_CHECK(panels.values.dim() == 1, "values must be (values), got ", panels.values.sizes());
   const int64_t count = runs.size(1), values = panels.values.numel();
   const int *chunk = runs.data_ptr<int>(), *columns = chunk + count, *start = columns + count, *length = start + count;
   p.chunks.resize((p.n_out + kWidth - 1) / kWidth);
@@ -250,12 +231,6 @@ void check(const at::Tensor& x, const Optional<at::Tensor>& bias, int64_t blocks
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == n_out), "bias must be (", n_out, ")");
 }
 
-void check_values(const at::Tensor& values) {
-  const auto type = values.scalar_type();
-  TORCH_CHECK(values.dim() == 1, "values must be (values), got ", values.sizes());
-  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, "expects values in float32 or bfloat16, got ", type);
-}
-
 std::vector<int64_t> with_last(const at::Tensor& x, int64_t size) {
   auto sizes = x.sizes().vec();
   sizes.back() = size;
@@ -264,12 +239,11 @@ std::vector<int64_t> with_last(const at::Tensor& x, int64_t size) {
 
 // x M + bias, for x (..., n_in) in float32.
 at::Tensor product(const at::Tensor& x, const Panels& panels, const Optional<at::Tensor>& bias, int64_t n_out) {
-  check_values(panels.values);
-  const at::Tensor values = panels.values.contiguous();
+  const at::Tensor values = panels.values.to(at::kFloat).contiguous();
   const at::Tensor added = bias ? bias->to(at::kFloat).contiguous() : at::Tensor();
   at::Tensor y = at::empty(with_last(x, n_out), x.options());
   Product p{x.data_ptr<float>(),
-            values.data_ptr(),
+            values.data_ptr<float>(),
             bias ? added.data_ptr<float>() : nullptr,
             y.data_ptr<float>(),
             y.numel() / n_out,
@@ -279,7 +253,7 @@ at::Tensor product(const at::Tensor& x, const Panels& panels, const Optional<at:
             {}};
   add_runs({values, panels.runs}, p);
   const std::vector<Part> parts = parts_of(p, values.numel());
-  Compute* const compute = values.scalar_type() == at::kFloat ? compute_for<float>() : compute_for<uint16_t>();
+  static Compute* const compute = compute_part();
   at::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) compute(p, parts[i]);
   });
@@ -296,7 +270,6 @@ at::Tensor panel_product_cpu(const at::Tensor& x, const at::Tensor& values_in, c
 
 // M (n_in, n_out), of which each run sets lines of kHalf values.
 at::Tensor matrix_of(const Panels& panels, int64_t n_in, int64_t n_out) {
-  check_values(panels.values);
   Product p{nullptr, nullptr, nullptr, nullptr, 0, n_in, n_out, {}, {}};
   add_runs(panels, p);
   const int64_t halves = 2 * static_cast<int64_t>(p.chunks.size());

@@ -158,7 +158,10 @@ forEachEngine("the product with panels", () => {
     const operands = { vIn: sample(2, [400]), vOut: sample(3, [3600]) };
     const { structure, parameters } = await panelsForm(packedOf(random, operands));
     const x = sample(4, [6, 45]);
-    const wide = tf.pad(toTensor(x), [[0, 0], [0, 5]]); // biome-ignore format: the paddings of two axes
+    const wide = tf.pad2d(toTensor(x) as tf.Tensor2D, [
+      [0, 0],
+      [0, 5],
+    ]);
     const y = structure.apply(parameters, tf.reshape(toTensor(x), [2, 3, 45]));
     expect(y.shape).toEqual([2, 3, 100]);
     expect(await read(y)).toEqual(await read(structure.apply(parameters, wide)));

@@ -1,4 +1,4 @@
-// The step sizes of factors, against the matrices that random steps make.
+// The step sizes of factors, against the matrices that random steps make, and how much terms cancel each other.
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
@@ -41,11 +41,11 @@ async function movedBy(structure: Structure, parameters: Record<string, tf.Tenso
   return total;
 }
 
-forEachEngine("the step sizes of factors", () => {
+forEachEngine("the sizes of factors", () => {
   for (const structure of [gblr, lowrank] as Structure[]) {
     const parts = structure === lowrank ? ["left", "right"] : ["lr_weight1", "lr_weight2"];
 
-    test(`of ${structure.name} move the matrix as far as a step of all its entries`, async () => {
+    test(`give ${structure.name} step sizes that move the matrix as far as a step of all its entries`, async () => {
       const parameters = factors(structure, 1);
       for (const part of parts) {
         const ratio = (await movedBy(structure, parameters, part)) / (STEP ** 2 * N_IN * N_OUT);
@@ -54,7 +54,7 @@ forEachEngine("the step sizes of factors", () => {
       }
     });
 
-    test(`of ${structure.name} are 1 for small factors, and for zeros, and leave no tensors`, async () => {
+    test(`give ${structure.name} step sizes of 1 if factors are small or zero, and leave no tensors`, async () => {
       for (const scale of [1e-3, 0]) {
         const parameters = factors(structure, scale);
         const before = liveTensors().tensors;
@@ -70,7 +70,7 @@ forEachEngine("the step sizes of factors", () => {
     });
   }
 
-  test("of blocks are compared with their sum", async () => {
+  test("tell how much larger the blocks are than their sum", async () => {
     const parameters = factors(gblr, 1);
     // Orthogonal terms: unit vectors of different inputs.
     const places = tf.oneHot(tf.range(0, TERMS, 1, "int32"), N_IN);
@@ -84,6 +84,11 @@ forEachEngine("the step sizes of factors", () => {
       lr_weight2: tf.ones([2, N_OUT, 1]),
     };
     expect(await gblr.cancellation?.(cancelled)).toBeCloseTo(Math.hypot(100, 99), 2);
+    const opposite = {
+      ...cancelled,
+      lr_weight1: tf.reshape(tf.tensor2d([[1], [-1]]).mul(tf.ones([2, N_IN])), [2, 1, N_IN]),
+    };
+    expect(await gblr.cancellation?.(opposite)).toBe(Number.POSITIVE_INFINITY);
     const before = liveTensors().tensors;
     const zeros = { ...cancelled, lr_weight1: tf.zeros([2, 1, N_IN]) };
     expect(await gblr.cancellation?.(zeros)).toBe(1);

@@ -1,4 +1,4 @@
-// The choice of the form that a layer has in inference: by the number of multiply-adds, by time, and kept in a file.
+// The choice of the form that a layer has in inference: by a rule, by time, and kept in a file.
 
 import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -42,7 +42,7 @@ function choicesOf(fastest: FormName, file?: string) {
   return { choices: new FormChoices({ ...(file !== undefined && { file }), time }), measured };
 }
 
-forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
+forEachEngine("the form of a layer in inference", (_, { name: engine, options: { device } }) => {
   const large = () => packedMatrix({ nIn: 520, nOut: 512, blocks: 20, width: 90 });
   const sizes = { nIn: 520, nOut: 512 };
 
@@ -66,7 +66,7 @@ forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
       expectClose(results[name] ?? [], Float64Array.from(results.dense ?? []), { tolerance: 2e-6 });
   });
 
-  test("is that with the fewest multiply-adds if the layer is small", async () => {
+  test("is chosen by a rule if the layer is small", async () => {
     const choices = new FormChoices({
       file: join(folder, "small.json"),
       time: () => Promise.reject(new Error("a small layer was timed")),
@@ -80,7 +80,9 @@ forEachEngine("the form of a layer in inference", (_, { name: engine }) => {
     expect(await name(28)).toBe("dense");
     expect(await name(27)).toBe("lowrank");
     expect(await name(0)).toBe("lowrank");
-    expect(await name(27, { rows: "few" })).toBe(engine === "torch" ? "packed" : "lowrank");
+    expect(await name(27, { rows: "few" })).toBe(engine === "torch" && device === "cpu" ? "panels" : "lowrank");
+    expect(await name(0, { rows: "few" })).toBe("lowrank");
+    expect(await name(27, { rows: "few", isConvolution: true })).toBe("lowrank");
     choices.pinned = "panels";
     expect(await name(27)).toBe("panels");
     // Panels need a block, and convolutions need the dense matrix or low-rank factors.

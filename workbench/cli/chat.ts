@@ -19,7 +19,7 @@ import {
   type GenerationFlags,
   generationSettings,
 } from "./shared/generation-options.ts";
-import { addEngineOptions, addWeightType, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { addInferenceOptions, addWeightType, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { Interrupted, interruptible, oneLine, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 
@@ -59,7 +59,7 @@ export function addChat(program: Command): void {
     "--json",
     "print one JSON document in a line for each answer",
   );
-  addEngineOptions(addWeightType(command)).action(chatVerb).addHelpText("after", MODES);
+  addInferenceOptions(addWeightType(command)).action(chatVerb).addHelpText("after", MODES);
 }
 
 const COMMANDS = {

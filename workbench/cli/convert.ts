@@ -40,7 +40,7 @@ import {
 import { reorderOnly } from "./convert-order.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import {
-  addEngineOptions,
+  addInferenceOptions,
   addWeightType,
   countFrom,
   FORCE,
@@ -113,7 +113,7 @@ export function addConvert(program: Command): void {
   addConversionOptions(command);
   addCalibrationOptions(command);
   addCheckOptions(command);
-  addEngineOptions(addWeightType(command))
+  addInferenceOptions(addWeightType(command))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
     .option("--dry-run", "print the plan and stop")

@@ -20,7 +20,7 @@ import {
   type TextEvaluation,
 } from "../pipeline/evaluate.ts";
 import {
-  addEngineOptions,
+  addInferenceOptions,
   addWeightType,
   countFrom,
   JSON_DOCUMENT,
@@ -89,7 +89,7 @@ function addPerplexity(program: Command): void {
     .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addEngineOptions(addWeightType(command)).action(evalPerplexity);
+  addInferenceOptions(addWeightType(command)).action(evalPerplexity);
 }
 
 async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Promise<void> {
@@ -174,7 +174,7 @@ function addAccuracy(program: Command): void {
     .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addEngineOptions(command).action(evalAccuracy);
+  addInferenceOptions(command).action(evalAccuracy);
 }
 
 async function evalAccuracy(name: string, flags: Flags & ImageEvaluation): Promise<void> {

@@ -10,7 +10,7 @@ import { type LanguageSettings, languageDomain, languageSettings } from "../pipe
 import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
-import { addEngineOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
+import { addInferenceOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
 import { defaultsFor, optionsOf, readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
@@ -57,7 +57,7 @@ export function recipeProgram(recipe: Recipe): Command {
 /** Adds the flags of the settings, and those of the engine and the output. */
 export function addSettings(command: Command, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option);
-  return addEngineOptions(command.optionsGroup("Machine:"))
+  return addInferenceOptions(command.optionsGroup("Machine:"))
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
 }

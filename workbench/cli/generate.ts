@@ -25,7 +25,7 @@ import {
   generationSettings,
   reportedSettings,
 } from "./shared/generation-options.ts";
-import { addEngineOptions, addWeightType, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { addInferenceOptions, addWeightType, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { CommandFailed, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
@@ -49,7 +49,7 @@ export function addGenerate(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT)
     .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)");
   addGenerationOptions(command, { tokens: TOKENS, topK: "0" }).option("--json", JSON_DOCUMENT);
-  addEngineOptions(addWeightType(command)).action(generate);
+  addInferenceOptions(addWeightType(command)).action(generate);
 }
 
 async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {

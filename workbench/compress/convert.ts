@@ -156,8 +156,7 @@ function settingsOf(
   { init, locations, seed, searchSteps, quantum, stableBlocks, whitening }: ConvertOptions,
 ): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  const search = { searchSteps, quantum, ...(stableBlocks && { stableBlocks }) };
-  return { asked: plan.asked, layers, init, locations, seed, ...search, whitening };
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps, quantum, stableBlocks, whitening };
 }
 
 /** Puts a layer of an earlier process in place; undefined if there is none. */

@@ -1,8 +1,8 @@
 // How the product with a packed matrix is divided into panels (engine/ops/gblr/panels.ts). The blocks of a packed matrix
 // are columns of Vᵀ (n_in, B) and rows of U (B, n_out), and y = (x Vᵀ) U. Each column of both matrices is needed in a few
-// intervals of rows only. Columns are taken in chunks of two halves, and each half has the union of its intervals, so that
-// the product reads whole vectors; the rest is zeros. Blocks are put into an order in which the blocks of a chunk have similar
-// spans. This file uses no tensors.
+// intervals of rows only. Columns are taken in chunks of two halves, and each half has the union of its intervals, so
+// that the product reads whole vectors; the rest is zeros. Blocks are put into an order in which the blocks of a half
+// have similar spans. This file uses no tensors.
 
 import { PANEL_WIDTH } from "../engine/ops/gblr/kernels.ts";
 import type { Span } from "./widths.ts";
@@ -16,23 +16,23 @@ export interface BlockSpans {
   output: readonly Span[];
 }
 
-/** A matrix (rows, columns) as panels. */
-export interface Panels {
+/** Where the values of a matrix (rows, columns) are in its panels. */
+export interface PanelPlan {
   /**
    * (4, runs) row by row, in the order of chunks: chunk; columns of the chunk, 0 for all, 1 for the first half, 2 for the
    * second half; first row; number of rows
    */
   runs: Int32Array;
-  /** for each run, row and column, the index of the value; `empty`, the number of values, for a zero */
+  /** for each run, row and column, the index of the value, or the number of values for a zero */
   index: Int32Array;
 }
 
-/** Both factors of a packed matrix as panels. */
-export interface PackedPanels {
+/** The plans of both factors of a packed matrix. */
+export interface PackedPlan {
   /** Vᵀ (n_in, B), with indices into `values_in` */
-  input: Panels;
+  input: PanelPlan;
   /** U (B, n_out), with indices into `values_out` */
-  output: Panels;
+  output: PanelPlan;
   /** multiply-adds per row of the panels, over those of the blocks */
   padding: number;
 }
@@ -48,9 +48,9 @@ interface Interval {
 }
 
 /** Divides a packed matrix into panels. */
-export function panelsOf(spans: BlockSpans, { nIn, nOut }: { nIn: number; nOut: number }): PackedPanels {
+export function panelsOf(spans: BlockSpans, { nIn, nOut }: { nIn: number; nOut: number }): PackedPlan {
   const sides = sidesOf(spans, { nIn, nOut });
-  const panels = { input: asPanels(sides.input), output: asPanels(sides.output) };
+  const panels = { input: planOf(sides.input), output: planOf(sides.output) };
   const cost = sides.input.values + sides.output.values;
   return { ...panels, padding: cost === 0 ? 1 : (panels.input.index.length + panels.output.index.length) / cost };
 }
@@ -91,8 +91,8 @@ function sidesOf(
 }
 
 /**
- * An order of the blocks in which halves of chunks need few rows: the best one of the given order, the order by ends, and a
- * greedy one.
+ * An order of the blocks in which halves of chunks need few rows: the best one of the given order, the order by ends,
+ * and a greedy one.
  */
 function blockOrder(spans: readonly Span[], n: number): number[] {
   const given = [...spans.keys()];
@@ -175,7 +175,7 @@ function needsOf({ intervals, along, rows, columns }: Side): Uint8Array {
   return needs;
 }
 
-function asPanels(side: Side): Panels {
+function planOf(side: Side): PanelPlan {
   const { runs, places, size } = runsOf(needsOf(side), side.rows);
   const index = new Int32Array(size).fill(side.values);
   for (const { line, start, length, values } of side.intervals) {

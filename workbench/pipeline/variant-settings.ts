@@ -13,10 +13,10 @@ type SettingName = keyof typeof SHAPE;
 
 /** Settings of the compression that variants and rows have by other names, or that cannot differ. */
 const NAMED_OTHERWISE = ["structure", "compare", "widths", "flops", "budget", "allocate", "init"];
-/** Settings of GBLR's widths, of the training too. */
-const OF_WIDTHS = ["quantum", "stableBlocks", "maskSigma", "shrink", "structureLearningRate"];
 /** Settings of the block search of GBLR. */
 const OF_SEARCH = ["quantum", "stableBlocks"];
+/** Settings of GBLR's widths, of the training too. */
+const OF_WIDTHS = [...OF_SEARCH, "maskSigma", "shrink", "structureLearningRate"];
 const ALL = Object.keys(SHAPE) as SettingName[];
 
 /** Names of the settings of the compression without those that variants and rows have by other names. */

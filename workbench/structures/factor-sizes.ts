@@ -25,7 +25,7 @@ export function stepSizesBeside(partners: Tensor, axis: number): Tensor {
 
 /**
  * How much larger the terms of W = Σ_k l_k r_kᵀ are than their sum: √(Σ_k ‖l_k‖² ‖r_k‖²) / ‖W‖. It is 1 for terms that
- * are orthogonal to each other, such as those of an SVD, and for W = 0.
+ * are orthogonal to each other, such as those of an SVD, and for terms of 0.
  * @param factors (K, n_out) and (K, n_in)
  */
 export async function cancellationOf(
@@ -35,5 +35,5 @@ export async function cancellationOf(
   const ratio = tidy(() => div(norm(mul(norm(input, 2, 1), norm(output, 2, 1))), norm(matrix)));
   const [value = 1] = await ratio.data();
   ratio.dispose();
-  return Number.isFinite(value) ? value : 1;
+  return Number.isNaN(value) ? 1 : value;
 }

@@ -1,6 +1,6 @@
 // The structure `gblr`: a trainable GBLR matrix (workbench/gblr). It is initialized with as many singular triples of
 // full width as are affordable, a narrower one for the rest of the budget, and dead blocks, which still have a
-// gradient. Other initializations are in gblr-starts.ts. For inference it is packed, dense or of low rank (packed.ts).
+// gradient. Other initializations are in gblr-starts.ts. In inference it has another form (inference/packed.ts).
 
 import { dispose, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_GBLR, type StoredLayer } from "../../hub/model-folder/index.ts";

@@ -8,7 +8,7 @@ import { tensor, type Variable } from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { TensorFile, TensorSource } from "../../hub/safetensors/index.ts";
 import { isJsonObject, versionProblem } from "../../hub/text/json.ts";
-import { FORM_NAMES } from "../structures/structure.ts";
+import { MEASURED_FORMS } from "../structures/inference/choice.ts";
 import { RunError } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { StructureLearning } from "./structure.ts";
@@ -37,12 +37,7 @@ const RUN_STATE = z.object({
   /** whether widths and locations are no longer trained */
   frozen: z.boolean(),
   /** measured forms of large layers in evaluations, so that those after resuming have the same rounding */
-  forms: z
-    .record(
-      z.string(),
-      z.object({ form: z.enum(FORM_NAMES), seconds: z.partialRecord(z.enum(FORM_NAMES), z.number()) }),
-    )
-    .optional(),
+  forms: MEASURED_FORMS.optional(),
   settings: z.record(z.string(), setting),
   /** SHA-256 of the settings */
   settingsHash: z.string(),

@@ -87,7 +87,7 @@ async function expectTrainable(model: Model): Promise<void> {
     const ratio = await structure.cancellation?.(model.structureParameters(name));
     if (ratio === undefined || ratio <= MOST_CANCELLATION) continue;
     throw new RunError(
-      `the blocks of ${name} cancel each other: they are ${ratio.toPrecision(2)} times as large as their sum, and training them would destroy it; train adapters with --lora, or convert with --stable-blocks`,
+      `the blocks of ${name} cancel each other: they are ${Math.round(ratio)} times as large as their sum, and training them would destroy it; train adapters with --lora, or convert with --stable-blocks`,
     );
   }
 }

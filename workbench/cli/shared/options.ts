@@ -13,19 +13,22 @@ import { FORM_NAMES, type FormName } from "../../structures/structure.ts";
 import { UsageError } from "./program.ts";
 import { flagOf } from "./settings.ts";
 
-/** Adds --engine, --device, --precision, --threads and --form. */
+/** Adds --engine, --device, --precision and --threads. */
 export function addEngineOptions(command: Command, engine = "compute engine (default: auto)"): Command {
   return command
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
     .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
     .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1))
-    .addOption(
-      new Option(
-        "--form <name>",
-        "form of GBLR layers in inference; auto takes the fastest one (default: auto)",
-      ).choices(["auto", ...FORM_NAMES]),
-    );
+    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
+}
+
+/** Adds the options of the engine and --form, for verbs that evaluate or generate. */
+export function addInferenceOptions(command: Command): Command {
+  return addEngineOptions(command).addOption(
+    new Option("--form <name>", "form of GBLR layers in inference; auto takes the fastest one (default: auto)").choices(
+      ["auto", ...FORM_NAMES],
+    ),
+  );
 }
 
 /** Adds --dtype, the number type of weights in memory. */
@@ -44,8 +47,8 @@ export const OFFLINE = "use cached files only, never the network";
 export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
 export const FORCE = "replace an existing model in the folder";
 
-/** The options that `addEngineOptions` adds. */
-export interface EngineFlags extends OpenEngineOptions {
+/** The options that `addInferenceOptions` adds. */
+export interface InferenceFlags extends OpenEngineOptions {
   form?: FormName | "auto";
 }
 
@@ -63,7 +66,7 @@ function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptio
  * Opens the requested engine, or the best one of this machine.
  * @throws UsageError for options that no machine supports, EngineError for those that this machine does not
  */
-export async function openEngineFor({ form = "auto", ...options }: EngineFlags): Promise<Engine> {
+export async function openEngineFor({ form = "auto", ...options }: InferenceFlags): Promise<Engine> {
   const asked = engineOptionsOf(options);
   checkEngineUsage(asked);
   formChoices.pinned = form === "auto" ? undefined : form;

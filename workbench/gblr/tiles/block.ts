@@ -21,6 +21,12 @@ export interface Block {
   right: Float64Array;
 }
 
+/** A range of a tile in the matrix. */
+export const inMatrix = ({ start, end }: Range, { start: from }: Range): Range => ({
+  start: from + start,
+  end: from + end,
+});
+
 /** The same block with factors of equal length. */
 export function balanced(block: Block): Block {
   const balance = Math.sqrt(normOf(block.right) / normOf(block.left)) || 1;

@@ -7,7 +7,7 @@
 // layout are rotated instead (rotation.ts). It runs on the host in float64.
 
 import { LuDecomposition, type Matrix } from "ml-matrix";
-import { type Block, balanced, type TileFactors } from "./block.ts";
+import { type Block, balanced, inMatrix, type TileFactors } from "./block.ts";
 import { floorTo, type Layout, type Tile } from "./layout.ts";
 import { lengthOf, type Range } from "./metric.ts";
 import { rotated } from "./rotation.ts";
@@ -175,8 +175,8 @@ function eliminated(layout: Layout, options: TileToEliminate): Block[] | undefin
     blocks.push(
       balanced({
         tile,
-        rows: within(rows.covered(), place.rows),
-        columns: within(columns.covered(), place.columns),
+        rows: inMatrix(rows.covered(), place.rows),
+        columns: inMatrix(columns.covered(), place.columns),
         left: rows.placed(down),
         right: columns.placed(across).map((value) => value / pivot.value),
       }),
@@ -235,6 +235,3 @@ function subtract(values: Float64Array, { down, across, pivot, rows, columns, wi
     }
   }
 }
-
-/** A range of a tile in the matrix. */
-const within = ({ start, end }: Range, { start: from }: Range): Range => ({ start: from + start, end: from + end });

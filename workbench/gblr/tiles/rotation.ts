@@ -1,12 +1,13 @@
 // Turns a tile into the blocks of a stable layout: A B = (A Q)(Qᵀ B), where the orthogonal Q makes the factor of the
 // undivided side triangular at its first samples. Windows on that side get shorter by one sample from block to block, and
 // those on the other side do not. A rotation keeps the length of both factors, so blocks stay about as large as the terms
-// of the fit, and hardly cancel each other. Gaussian elimination (elimination.ts) gives shorter windows, and factors that are large.
+// of the fit, and hardly cancel each other. Gaussian elimination (elimination.ts) gives shorter windows, and large
+// factors.
 
 import { QrDecomposition } from "ml-matrix";
-import { type Block, balanced, type TileFactors } from "./block.ts";
+import { type Block, balanced, inMatrix, type TileFactors } from "./block.ts";
 import { floorTo, type Layout, LEAST_WINDOW, type Tile } from "./layout.ts";
-import { lengthOf, type Range } from "./metric.ts";
+import { lengthOf } from "./metric.ts";
 
 /** The blocks of a tile. Their sum equals the tile. */
 export function rotated(layout: Layout, { tile, own }: { tile: number; own: TileFactors }): Block[] {
@@ -31,8 +32,8 @@ export function rotated(layout: Layout, { tile, own }: { tile: number; own: Tile
     const [l, r] = [left.getColumn(k), right.getRow(k)];
     return balanced({
       tile,
-      rows: within(down, rows),
-      columns: within(across, columns),
+      rows: inMatrix(down, rows),
+      columns: inMatrix(across, columns),
       left: Float64Array.from((turns ? l : triangular(l)).slice(down.start, down.end)),
       right: Float64Array.from((turns ? triangular(r) : r).slice(across.start, across.end)),
     });
@@ -41,6 +42,3 @@ export function rotated(layout: Layout, { tile, own }: { tile: number; own: Tile
 }
 
 const isNotZero = (value: number): boolean => value !== 0;
-
-/** A range of a tile in the matrix. */
-const within = ({ start, end }: Range, { start: from }: Range): Range => ({ start: from + start, end: from + end });

@@ -1,7 +1,6 @@
 // Chooses the form that a layer has in inference. On the torch engine the forms of a large layer are timed, on one row
 // or on many; the fastest one is remembered, in memory and in a file, for this machine and for layers of the same size
-// and about the same cost. Elsewhere, and for small layers and convolutions, the form with the fewest multiply-adds is
-// taken.
+// and about the same cost. Elsewhere, and for small layers and convolutions, a rule chooses.
 //
 // Times vary, so that two machines, or two runs without a cache, may choose differently. The forms of a layer differ by
 // rounding only.
@@ -33,25 +32,33 @@ export interface FormQuestion extends MatrixSize {
 /** Version of the file's format and of the measurement. */
 const VERSION = 1;
 
-const measuredForm = z.object({
-  form: z.enum(FORM_NAMES),
-  /** seconds of one product by form */
-  seconds: z.partialRecord(z.enum(FORM_NAMES), z.number()),
-});
+/** Measured choices by what they depend on, as they are stored. */
+export const MEASURED_FORMS = z.record(
+  z.string(),
+  z.object({
+    form: z.enum(FORM_NAMES),
+    /** seconds of one product by form */
+    seconds: z.partialRecord(z.enum(FORM_NAMES), z.number()),
+  }),
+);
 
+/** Measured choices by what they depend on. */
+export type MeasuredForms = z.infer<typeof MEASURED_FORMS>;
 /** A measured choice. */
-export type MeasuredForm = z.infer<typeof measuredForm>;
+export type MeasuredForm = MeasuredForms[string];
 
-const formsFile = z.object({ version: z.literal(VERSION), choices: z.record(z.string(), measuredForm) });
+const formsFile = z.object({ version: z.literal(VERSION), choices: MEASURED_FORMS });
 
 /** Smallest number of entries of a matrix whose forms are timed. The product with a smaller one takes microseconds. */
 const LEAST_ENTRIES = 1 << 18;
-/** The forms that are timed. With many rows the packed form takes several times as long as the others. */
-const TIMED: Readonly<Record<Rows, readonly FormName[]>> = {
-  many: ["dense", "lowrank", "panels"],
-  few: ["dense", "lowrank", "packed", "panels"],
+/** For which rows a form is timed, and whether it computes convolutions. */
+const FORMS: Readonly<Record<FormName, { timed: readonly Rows[]; computesConvolutions: boolean }>> = {
+  dense: { timed: ["many", "few"], computesConvolutions: true },
+  lowrank: { timed: ["many", "few"], computesConvolutions: true },
+  // With many rows it takes several times as long as the others.
+  packed: { timed: ["few"], computesConvolutions: false },
+  panels: { timed: ["many", "few"], computesConvolutions: false },
 };
-const FOR_CONVOLUTIONS: readonly FormName[] = ["dense", "lowrank"];
 const PROBE_ROWS: Readonly<Record<Rows, number>> = { many: 512, few: 1 };
 const ROUNDS = 5;
 /** Values that push a matrix out of the caches: a model does not fit into them either. */
@@ -96,12 +103,13 @@ export class FormChoices {
    */
   async choose(forms: readonly InferenceForm[], question: FormQuestion): Promise<HeldMatrix> {
     const { pinned } = this;
-    const wanted = forms.find(({ name }) => name === pinned);
-    if (wanted && canCompute(wanted, question)) return wanted.make();
+    const able = forms.filter(({ name }) => FORMS[name].computesConvolutions || !question.isConvolution);
+    const wanted = able.find(({ name }) => name === pinned);
+    if (wanted) return wanted.make();
     const engine = openedEngine();
     const isLarge = question.nIn * question.nOut >= LEAST_ENTRIES;
     if (engine?.name !== "torch" || question.isConvolution || !isLarge) {
-      return formByRule(forms, question, engine?.name === "torch").make();
+      return formByRule(able, question, engine).make();
     }
     const key = keyOf(forms, question, { engine, kernels: this.kernels });
     const known = this.choices().get(key);
@@ -112,12 +120,12 @@ export class FormChoices {
   }
 
   /** The choices that this process has taken so far, by what they depend on. */
-  get taken(): Record<string, MeasuredForm> {
+  get taken(): MeasuredForms {
     return Object.fromEntries(this.used);
   }
 
   /** Takes the choices of another process, such as the one that a training run goes on from. They are not kept. */
-  adopt(choices: Readonly<Record<string, MeasuredForm>>): void {
+  adopt(choices: MeasuredForms): void {
     for (const [key, choice] of Object.entries(choices)) {
       this.choices().set(key, choice);
       this.used.set(key, choice);
@@ -129,7 +137,7 @@ export class FormChoices {
     let chosen: FormName | undefined;
     try {
       for (const { name, make } of forms) {
-        if (TIMED[question.rows].includes(name)) held.set(name, await make());
+        if (FORMS[name].timed.includes(question.rows)) held.set(name, await make());
       }
       const seconds = await this.time(held, question);
       const [[fastest]] = Object.entries(seconds).sort(([, a], [, b]) => a - b) as [[FormName, number]];
@@ -166,7 +174,7 @@ export class FormChoices {
 export const formChoices = new FormChoices();
 
 /** The choices in a file; none if there is no file, or it is damaged or has another format. */
-function readChoices(file: string | undefined): Record<string, MeasuredForm> {
+function readChoices(file: string | undefined): MeasuredForms {
   if (file === undefined) return {};
   try {
     return formsFile.parse(JSON.parse(readFileSync(file, "utf8"))).choices;
@@ -187,17 +195,18 @@ function keyOf(
   return [...machine.filter(Boolean), `${rows} rows`, `${nOut} × ${nIn}`, ...costs].join(", ");
 }
 
-const canCompute = ({ name }: InferenceForm, { isConvolution }: FormQuestion): boolean =>
-  !isConvolution || FOR_CONVOLUTIONS.includes(name);
-
-/** The form with the fewest multiply-adds among those that are fast without special operators, or with few rows. */
+/**
+ * Panels for few rows on the CPU, because they take one operator; otherwise the dense matrix or the factors, whichever has
+ * fewer multiply-adds, because every engine multiplies by these fast.
+ */
 function formByRule(
   forms: readonly InferenceForm[],
-  { rows, isConvolution }: FormQuestion,
-  isTorch: boolean,
+  { rows }: FormQuestion,
+  engine: Engine | undefined,
 ): InferenceForm {
-  const wanted: readonly FormName[] = rows === "few" && isTorch && !isConvolution ? ["packed"] : FOR_CONVOLUTIONS;
-  const candidates = forms.filter(({ name }) => wanted.includes(name));
+  const panels = forms.find(({ name }) => name === "panels");
+  if (panels && rows === "few" && engine?.name === "torch" && engine.device === "cpu") return panels;
+  const candidates = forms.filter(({ name }) => FORMS[name].computesConvolutions);
   return candidates.reduce((best, form) => (form.cost < best.cost ? form : best));
 }
 

@@ -17,7 +17,7 @@ import { EngineError } from "../../engine/core/errors.ts";
 import { panelMatrix, panelProduct } from "../../engine/ops/index.ts";
 import { filledUp } from "../../gblr/matrix.ts";
 import type { PackedGblr } from "../../gblr/packed.ts";
-import { type Panels, panelsOf } from "../../gblr/panels.ts";
+import { type PanelPlan, panelsOf } from "../../gblr/panels.ts";
 import type { Span } from "../../gblr/widths.ts";
 import { type HeldMatrix, parametersNamed, type Structure, type StructureParameters } from "../structure.ts";
 
@@ -48,10 +48,10 @@ async function spansOf({ spans }: PackedGblr): Promise<{ input: Span[]; output: 
 }
 
 /** Values in the order of panels, with zeros between them. */
-const taken = (values: Tensor1D, { index }: Panels): Tensor1D =>
+const taken = (values: Tensor1D, { index }: PanelPlan): Tensor1D =>
   gather(concat([values, tensor1d([0])]), tensor1d(index, "int32"));
 
-const runsOf = ({ runs }: Panels): Tensor2D => tensor2d(runs, [4, runs.length / 4], "int32");
+const runsOf = ({ runs }: PanelPlan): Tensor2D => tensor2d(runs, [4, runs.length / 4], "int32");
 
 function panelStructure({ nIn, nOut, blocks }: { nIn: number; nOut: number; blocks: number }): Structure {
   const sides = (parameters: StructureParameters) => {

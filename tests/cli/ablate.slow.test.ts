@@ -5,8 +5,11 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
+import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, makeTinyHub, run } from "../pipeline/tiny-hub.ts";
+import { makeTinyImages } from "../pipeline/tiny-images.ts";
 
 const folder = temporaryFolder();
 const PATIENCE = 240_000;
@@ -89,6 +92,49 @@ test(
   },
   PATIENCE,
 );
+
+describe("an image classifier", () => {
+  const QUESTIONS = ["--questions", "allocation,quantum", "--quanta", "8", "--layers", "blocks.0.*"];
+  const SMALL = ["--calibration-samples", "9", "--micro-batch", "9", "--engine", "wasm", "--workers", "0"];
+  let images: string;
+
+  beforeAll(async () => {
+    images = await makeTinyImages(folder("images"));
+    const model = smallVit({ ...VIT, num_classes: 3 });
+    await saveModelNow(model, join(place.work, "vit"));
+    model.dispose();
+  });
+
+  const onImages = (...args: string[]) =>
+    run(GBLR, ["ablate", "vit", "--dataset", images, "--hold-out", "0.25", ...SMALL, ...args], place);
+
+  test(
+    "has a row with accuracies for each variant",
+    async () => {
+      const { code, stdout, stderr } = await onImages(...QUESTIONS, "--out", "of-images", "--json");
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const told = JSON.parse(stdout) as {
+        questions: Record<string, string[]>;
+        rows: { name: string; metrics: Record<string, number> }[];
+      };
+      expect(Object.keys(told.questions)).toEqual(["allocation", "quantum"]);
+      const rest = ["GBLR, activation-aware", "GBLR, block search, σ 20"];
+      expect(told.rows.map(({ name }) => name)).toEqual(ROWS.filter((name) => !rest.includes(name)));
+      for (const { metrics } of told.rows) {
+        expect(metrics.top1).toBeWithin(0, 1.0001);
+        expect(metrics.loss).toBeGreaterThan(0);
+      }
+    },
+    PATIENCE,
+  );
+
+  test("is refused with settings of text", async () => {
+    expect(await onImages("--context", "32")).toMatchObject({
+      code: 2,
+      stderr: "gblr: --context is for language models; vit is a vit\n",
+    });
+  });
+});
 
 test.each([
   [

@@ -11,22 +11,27 @@ import {
   QUESTIONS,
   type QuestionName,
 } from "../pipeline/ablation.ts";
-import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
+import { imageExperiment } from "../pipeline/domains/image-settings.ts";
+import { imageDomain } from "../pipeline/domains/images.ts";
+import { languageDomain, languageSettings } from "../pipeline/domains/language.ts";
+import type { ExperimentSettings } from "../pipeline/settings.ts";
+import type { PipelineEvent } from "../pipeline/stage.ts";
 import { type Compared, compareResults } from "../report/compare/compare.ts";
-import { addSettings, type ExperimentFlags } from "./experiment.ts";
+import { addSettings, type ExperimentFlags, NOT_OF } from "./experiment.ts";
 import { DEFAULTS } from "./finetune.ts";
 import { comparedDocument, comparedMarkdown, comparedText } from "./shared/compared.ts";
+import { type KindDefaults, KindFlags, kindOf, type ModelKind } from "./shared/kinds.ts";
 import { MODEL_ARGUMENT, numbersIn, openEngineFor, repetitionsOf } from "./shared/options.ts";
 import { Interrupted, UsageError, verb } from "./shared/program.ts";
-import { optionsOf, readSettings } from "./shared/settings.ts";
+import { readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-Converts a language model in several variants and shows their perplexities in
-one table, to see what each part of the method is worth. Questions:
+Converts a language model or an image classifier in several variants, and
+shows in one table what each part of the method is worth. Questions:
 ${Object.entries(QUESTIONS)
   .map(([name, { summary }]) => `  ${name.padEnd(11)} ${summary}`)
   .join("\n")}
@@ -44,29 +49,36 @@ To resume, run the same command again: finished variants are not repeated.
 const SUMMARY = "show in one table what each part of the method is worth";
 
 /** Settings that have flags: those that are the same for all variants. */
-const SHARED = [
+const OFFERED = [
   ...["dataset", "config", "trainSplit", "validationSplit", "testSplit", "column", "encoding", "context"],
-  ...["wholeWindows", "budget", "layers", "reorder", "reorderUnits", "sequential", "damping", "whitening"],
-  "stableBlocks",
+  ...["wholeWindows", "imageColumn", "labelColumn", "classOrder", "holdOut", "trainSample"],
+  ...["crop", "cropMode", "interpolation", "workers", "skipBad", "trainCrop", "flip", "randAugment", "mixup", "cutmix"],
+  ...["labelSmoothing", "budget", "layers", "convolutions", "reorder", "reorderUnits", "sequential", "damping"],
+  ...["whitening", "stableBlocks"],
   ...["calibrationSamples", "steps", "batch", "microBatch", "trainLimit", "learningRate", "weightDecay", "schedule"],
   ...["warmupSteps", "clip", "lora", "loraAlpha", "loraLayers", "loraFull", "distill", "temperature", "teacher"],
   ...["teacherDtype", "limit", "fresh"],
 ];
 
-/** Descriptions of settings that mean something else than in a recipe. */
-const DESCRIPTIONS: Readonly<Record<string, string>> = {
-  steps: "steps to train each variant for (default: no training)",
-  warmupSteps: "length of the warm-up in steps (default: a tenth of --steps)",
-  fresh: "delete the contents of the run folders and start over",
+// The rule keeps the cost that all variants share.
+const COMMON = { budget: 0.5, shrink: "budget" } as const;
+
+const PRESETS: KindDefaults = {
+  language: { ...DEFAULTS.language, ...COMMON, limit: 40 },
+  images: { ...DEFAULTS.images, ...COMMON },
 };
 
-const PRESET: Partial<LanguageSettings> = {
-  ...DEFAULTS.language,
-  budget: 0.5,
-  limit: 40,
-  // Keeps the cost that all variants share.
-  shrink: "budget",
-};
+const FLAGS = new KindFlags({
+  defaults: PRESETS,
+  isOffered: (name, _, kind) => OFFERED.includes(name) && !NOT_OF[kind].has(name),
+  descriptions: {
+    steps: "steps to train each variant for (default: no training)",
+    warmupSteps: "length of the warm-up in steps (default: a tenth of --steps)",
+    fresh: "delete the contents of the run folders and start over",
+    trainLimit: "windows (the first) or images (random) to train on (default: all)",
+    limit: "windows (the first) or images (random) of each split to evaluate on (default: 40 windows, all images)",
+  },
+});
 
 interface AblateFlags extends ExperimentFlags {
   questions: string;
@@ -89,6 +101,7 @@ export function addAblate(program: Command): void {
       "gblr ablate HuggingFaceTB/SmolLM2-135M --dataset Salesforce/wikitext --config wikitext-2-raw-v1 --budget 0.6",
       "gblr ablate models/gpt2 --dataset my-texts --questions allocation,quantum --calibration-seeds 0,1,2",
       "gblr ablate models/gpt2 --dataset my-texts --steps 200 --batch 16 --lora 8 --markdown > ablation.md",
+      "gblr ablate timm/vit_base_patch16_224.augreg_in1k --dataset my-images --test-split val --hold-out 0.1",
     ].join("\n"),
   })
     .summary(SUMMARY)
@@ -105,11 +118,7 @@ export function addAblate(program: Command): void {
     )
     .option("--out <folder>", "folder for the runs (default: runs/ablate)")
     .addOption(new Option("--markdown", "print the table in Markdown").conflicts("json"));
-  const options = optionsOf(languageSettings, { ...PRESET }).filter((option) =>
-    SHARED.includes(option.attributeName()),
-  );
-  for (const option of options) option.description = DESCRIPTIONS[option.attributeName()] ?? option.description;
-  addSettings(command, options).action(run);
+  addSettings(command, FLAGS.options).action(run);
 }
 
 async function run(model: string, flags: AblateFlags): Promise<void> {
@@ -123,25 +132,39 @@ async function run(model: string, flags: AblateFlags): Promise<void> {
   if (values.isTrained && !flags.stableBlocks && flags.lora === undefined) {
     throw new UsageError("--steps trains the blocks of a search; add --stable-blocks, or --lora to train adapters");
   }
-  const steps = Number(flags.steps);
-  const preset = { ...PRESET, ...(steps > 0 && { warmupSteps: Math.ceil(steps / 10) }) };
-  const settings = readSettings(
-    languageSettings,
-    { ...flags, model },
-    { ...preset, ...ablationSettings(questions, values) },
-  );
+  const found = await kindOf(model, offline);
+  FLAGS.expectOf(found, flags, model);
+  const start = ablationOf(found, { ...flags, model }, ablationSettings(questions, values));
   const repetitions = repetitionsOf(flags);
   const engine = await openEngineFor(flags);
   const origin = { engine, recipe: "ablate", command: commandLine(), versions: versionsOf(engine) };
   const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
   const options = { interrupted, offline, json, silent: json || markdown };
-  const folders = await runStages(options, async function* (context) {
-    const ablation: Ablation<LanguageSettings> = { settings, repetitions, folder, context: { ...context, ...origin } };
-    return yield* ablate(languageDomain, ablation);
-  });
+  const folders = await runStages(options, (context) =>
+    start({ repetitions, folder, context: { ...context, ...origin } }),
+  );
   if (!folders) throw new Interrupted(interrupted);
   const compared = await compareResults(folders);
   print(compared, { folder, markdown, json, answers: answersTo(questions, values) });
+}
+
+type Place = Omit<Ablation<ExperimentSettings>, "settings">;
+
+/** An ablation with the settings of this kind of model, which are read from the flags. */
+function ablationOf(
+  { kind, context }: ModelKind,
+  flags: Readonly<Record<string, unknown>>,
+  variants: Partial<ExperimentSettings>,
+): (place: Place) => AsyncGenerator<PipelineEvent, string[] | undefined> {
+  const steps = Number(flags.steps);
+  const preset = { ...variants, ...(steps > 0 && { warmupSteps: Math.ceil(steps / 10) }) };
+  if (kind === "images") {
+    const settings = readSettings(imageExperiment, flags, { ...PRESETS.images, ...preset });
+    return (place) => ablate(imageDomain, { ...place, settings });
+  }
+  const own = context !== undefined && { context };
+  const settings = readSettings(languageSettings, flags, { ...PRESETS.language, ...preset, ...own });
+  return (place) => ablate(languageDomain, { ...place, settings });
 }
 
 interface Printed {

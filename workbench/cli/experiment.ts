@@ -10,6 +10,7 @@ import { type LanguageSettings, languageDomain, languageSettings } from "../pipe
 import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
+import type { Kind } from "./shared/kinds.ts";
 import { addInferenceOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
 import { defaultsFor, optionsOf, readSettings } from "./shared/settings.ts";
@@ -30,9 +31,6 @@ interface RecipeText {
 export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
-
-/** The kind of model of a recipe. */
-export type Kind = NonNullable<Recipe["kind"]>;
 
 /** Settings that do not apply to a kind of experiment and therefore have no flag. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {

@@ -23,7 +23,7 @@ export type Operands = Record<Name | "x" | "dy", Operand>;
 export function operandsOf({ nIn, nOut, blocks, rank, rows }: LiveCase, widest = 0.2): Operands {
   const uniform = (seed: number) => sample(seed, [2, blocks]).values.map((value) => (Math.abs(value) * 7.3) % 1);
   const widths = uniform(3).map((share, i) => {
-    const isDead = i % blocks % 5 === (i < blocks ? 2 : 3) || i % blocks % 5 === 4;
+    const isDead = (i % blocks) % 5 === (i < blocks ? 2 : 3) || (i % blocks) % 5 === 4;
     return Math.fround(isDead ? 0 : 0.02 + share * (widest - 0.02));
   });
   return {
@@ -72,9 +72,7 @@ function maskOf(width: number, location: number, { n, sigma }: { n: number; sigm
   const each = (f: (j: number) => number) => Float64Array.from({ length: n }, (_, j) => f(j));
   const inside = (j: number) => ((((j - L) % n) + n) % n < W ? 1 : 0);
   return {
-    mask: each((j) =>
-      sigma === Number.POSITIVE_INFINITY ? inside(j) : W / n + at(edge, j - L) - at(edge, j - L - W),
-    ),
+    mask: each((j) => (sigma === Number.POSITIVE_INFINITY ? inside(j) : W / n + at(edge, j - L) - at(edge, j - L - W))),
     byWidth: each((j) => at(slope, j - L - W)),
     byLocation: each((j) => at(slope, j - L - W) - at(slope, j - L)),
   };
@@ -120,7 +118,8 @@ export function truth(c: LiveCase, operands: Operands): Record<string, Float64Ar
         places[name][k] = (places[name][k] as number) + sum(input[by], dv, v);
         places[name][blocks + k] = (places[name][blocks + k] as number) + sum(output[by], du, u);
       }
-      for (let i = 0; i < nIn; i++) g.lr_weight1[(k * rank + r) * nIn + i] = (dv[i] as number) * (input.mask[i] as number);
+      for (let i = 0; i < nIn; i++)
+        g.lr_weight1[(k * rank + r) * nIn + i] = (dv[i] as number) * (input.mask[i] as number);
       for (let o = 0; o < nOut; o++)
         g.lr_weight2[(k * nOut + o) * rank + r] = (du[o] as number) * (output.mask[o] as number);
     }

@@ -84,7 +84,10 @@ forEachEngine("GBLR in training", (engine) => {
       const widened = operands.widths.values.map((value) => Math.fround(value * (1 + shift / 2)));
       locations.assign(tf.tensor2d(Float32Array.from(moved), [2, c.blocks]));
       widths.assign(tf.tensor2d(Float32Array.from(widened), [2, c.blocks]));
-      const now = { locations: { ...operands.locations, values: moved }, widths: { ...operands.widths, values: widened } };
+      const now = {
+        locations: { ...operands.locations, values: moved },
+        widths: { ...operands.widths, values: widened },
+      };
       const y = matrix.apply(x);
       expectClose(await read(y), truth(c, { ...operands, ...now }).y as Float64Array, { tolerance: 1e-5 });
     }
@@ -113,7 +116,9 @@ forEachEngine("GBLR in training", (engine) => {
     const c = CASES["sharp masks"] as LiveCase;
     const [narrow, wide] = [parametersOf(operandsOf(c)), parametersOf(operandsOf({ ...c, blocks: 200 }, 1))];
     const takesLive = async (parameters: GblrParameters, mode: "train" | "eval") => {
-      const { kernelNames } = await tf.profile(() => new GblrMatrix(parameters, { mode }).apply(tf.ones([2048, c.nIn])));
+      const { kernelNames } = await tf.profile(() =>
+        new GblrMatrix(parameters, { mode }).apply(tf.ones([2048, c.nIn])),
+      );
       return kernelNames.includes(LIVE_PRODUCT);
     };
     expect(await takesLive(narrow, "train")).toBe(true);

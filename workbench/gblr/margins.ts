@@ -1,5 +1,5 @@
 // How far masks and their derivatives reach beyond a window. Training crops blocks to their windows with these margins
-// (live-factors.ts).
+// (engine/ops/gblr/live.ts).
 
 import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
 
@@ -27,7 +27,13 @@ export function marginsOf(options: EdgeOptions): Margins {
   const { edge, slope } = edgeFunctions(options);
   const sharp = edgeFunctions({ length: n, sigma: Number.POSITIVE_INFINITY }).edge;
   const mask = reach(n, (j) => 2 * Math.abs((edge[j] as number) - (sharp[j] as number)));
-  return { mask, slope: Math.max(mask, reach(n, (j) => Math.abs(slope[j] as number) / n)) };
+  return {
+    mask,
+    slope: Math.max(
+      mask,
+      reach(n, (j) => Math.abs(slope[j] as number) / n),
+    ),
+  };
 }
 
 /** The distance from the end of a window, which is before sample 0, from which on no value is too large. */

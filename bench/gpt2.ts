@@ -30,6 +30,7 @@ interface Options {
   batch: number;
   microBatch: number;
   steps: number;
+  sigma?: number;
   only?: string;
   python: string;
   json?: boolean;
@@ -46,6 +47,7 @@ const command = new Command("bun bench/gpt2.ts")
   .option("--batch <windows>", "of a step", countFrom(1), 4)
   .option("--micro-batch <windows>", "of a forward pass", countFrom(1), 4)
   .option("--steps <count>", "of training, each contestant", countFrom(2), 10)
+  .option("--sigma <sigma>", "of the masks of GBLR layers (default: sharp masks)", Number)
   .option("--only <text>", "rows whose name contains this")
   .option("--python <path>", "the Python whose PyTorch runs", "/usr/bin/python3")
   .option("--json", "one JSON document on stdout")
@@ -68,7 +70,7 @@ const scratch = await mkdtemp(path.join(os.tmpdir(), "gblr-bench-"));
 const rows: Row[] = [];
 try {
   for (const phase of ["evaluate", "train"] as const) {
-    for (const structure of ["dense", "gblr", "lowrank"] as const) await ours(phase, structure);
+    for (const structure of ["dense", "gblr", "found-44", "found-25", "lowrank"] as const) await ours(phase, structure);
     if (phase === "train") await pytorch();
   }
 } finally {
@@ -80,10 +82,20 @@ process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : markdow
 async function ours(phase: PhaseRequest["phase"], structure: PhaseRequest["structure"]): Promise<void> {
   const name = `${phase}, ${structure}`;
   if (!name.includes(options.only ?? "")) return;
-  const { engine, device, precision, threads, batch, microBatch, steps } = options;
+  const { engine, device, precision, threads, batch, microBatch, steps, sigma } = options;
   const asked = { engine, precision, threads, ...(device !== undefined && { device }) };
   const folder = await mkdtemp(path.join(scratch, "phase-"));
-  const request: PhaseRequest = { phase, structure, engine: asked, size, batch, microBatch, steps, folder };
+  const request: PhaseRequest = {
+    phase,
+    structure,
+    engine: asked,
+    size,
+    batch,
+    microBatch,
+    steps,
+    folder,
+    ...(sigma && { sigma }),
+  };
   progress(name);
   const file = path.join(import.meta.dirname, "gpt2/phase.ts");
   const answer = await runPhase<PhaseAnswer>([process.execPath, file], request);

@@ -13,29 +13,9 @@ import { openEngine } from "../workbench/engine/core/open.ts";
 import type { Engine } from "../workbench/engine/core/types.ts";
 import { formsOfBlocks, packedStructure } from "../workbench/structures/inference/packed.ts";
 import { FORM_NAMES, type FormName, type HeldMatrix } from "../workbench/structures/structure.ts";
+import { type BenchLayer, BLOCKS } from "./layers/models.ts";
 import { type FoundSpans, packedLike, readSpans } from "./layers/spans.ts";
 
-/** The linear layers of one block: outputs, inputs, and the layer of SmolLM2 whose spans it has. */
-const BLOCKS = {
-  SmolLM2: [
-    ...[576, 576].map((n) => ({ nOut: n, nIn: 576, like: "27.q_proj" })),
-    { nOut: 576, nIn: 576, like: "14.o_proj" },
-    ...[1536, 1536].map((n) => ({ nOut: n, nIn: 576, like: "14.gate_proj" })),
-    { nOut: 576, nIn: 1536, like: "14.down_proj" },
-  ],
-  "GPT-2 small": [
-    { nOut: 2304, nIn: 768, like: "27.q_proj" },
-    { nOut: 768, nIn: 768, like: "14.o_proj" },
-    { nOut: 3072, nIn: 768, like: "14.gate_proj" },
-    { nOut: 768, nIn: 3072, like: "14.down_proj" },
-  ],
-  "ViT-B": [
-    ...[768, 768, 768].map((n) => ({ nOut: n, nIn: 768, like: "27.q_proj" })),
-    { nOut: 768, nIn: 768, like: "14.o_proj" },
-    { nOut: 3072, nIn: 768, like: "14.gate_proj" },
-    { nOut: 768, nIn: 3072, like: "14.down_proj" },
-  ],
-} as const;
 const SHARES = [0.4, 0.25];
 const KINDS = ["compact", "compact-16", "stable-16"];
 /** Blocks of a model with one row. Their dense weights take more memory than the caches of most processors have. */
@@ -86,7 +66,7 @@ process.stdout.write(options.json ? `${JSON.stringify({ ...facts(engine), result
 
 interface Case {
   model: string;
-  layers: readonly { nOut: number; nIn: number; like: string }[];
+  layers: readonly BenchLayer[];
   kind: string;
   share: number;
   rows: number;

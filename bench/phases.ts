@@ -8,8 +8,10 @@ import type { Engine } from "../workbench/engine/core/types.ts";
 import { meanShrink } from "../workbench/gblr/shrink/index.ts";
 import type { Model } from "../workbench/models/index.ts";
 import { fit, type Task } from "../workbench/train/index.ts";
+import { installFound } from "./layers/install.ts";
 
-export type BenchStructure = "dense" | "gblr" | "lowrank";
+/** `found`: GBLR with spans like those that searches found, of about 44 or 25 % of the FLOPs. */
+export type BenchStructure = "dense" | "gblr" | "lowrank" | "found-44" | "found-25";
 
 /** The results of a phase. */
 export interface PhaseReport {
@@ -35,6 +37,8 @@ interface TrainingSettings {
   steps: number;
   /** a scratch folder */
   folder: string;
+  /** mean width to which blocks shrink. Default 0.25 */
+  target?: number;
 }
 
 /**
@@ -76,7 +80,8 @@ export function heldBytes({ peakBytes, memory }: PhaseReport): number {
 }
 
 /**
- * Compresses a model in place to about 44 % of the dense multiply-adds; leaves a dense model as it is.
+ * Compresses a model in place, to about 44 % of the dense multiply-adds unless its name says otherwise; leaves a dense
+ * model as it is.
  * @returns relative FLOPs (reference), and the seconds of the conversion
  */
 export async function converted<Config>(
@@ -84,6 +89,10 @@ export async function converted<Config>(
   structure: BenchStructure,
 ): Promise<{ relativeFlops: number; convertSeconds: number }> {
   if (structure === "dense") return { relativeFlops: 1, convertSeconds: 0 };
+  if (structure === "found-44" || structure === "found-25") {
+    const flops = structure === "found-44" ? 0.4375 : 0.25;
+    return { relativeFlops: await installFound(model, flops), convertSeconds: 0 };
+  }
   const began = performance.now();
   const asked = structure === "gblr" ? { widths: "lr0.25" } : { flops: 0.4375 };
   const plan = await planConversion(model, { structure, ...asked });
@@ -99,14 +108,14 @@ export async function converted<Config>(
 /** Some steps of AdamW, without evaluations and without the checkpoint at the end, which would take a gigabyte. */
 export async function trained(settings: TrainingSettings): Promise<TrainingRates> {
   const [rates, losses]: [number[], number[]] = [[], []];
-  const { steps, ...rest } = settings;
+  const { steps, target = 0.25, ...rest } = settings;
   const far = { steps: 10 ** 6 };
   const run = fit({
     ...rest,
     length: { steps },
     optimizer: { learningRate: 1e-4, weightDecay: 0.1, clipNorm: 1 },
     seed: 1,
-    shrink: meanShrink({ target: 0.25 }),
+    shrink: meanShrink({ target }),
     evaluation: { every: far, first: false, run: async () => ({}) },
     checkpoint: { every: far, seconds: 10 ** 9 },
   });

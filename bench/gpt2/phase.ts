@@ -19,6 +19,8 @@ export interface PhaseRequest {
   batch: number;
   microBatch: number;
   steps: number;
+  /** of the masks of GBLR layers. Default: sharp masks */
+  sigma?: number;
   /** a scratch folder */
   folder: string;
 }
@@ -32,20 +34,36 @@ export interface PhaseAnswer extends PhaseReport {
   losses: number[];
 }
 
+/** A mean width that no layer exceeds. */
+const WIDEST = 0.999;
+
 const request = JSON.parse(await text(process.stdin)) as PhaseRequest;
 process.stdout.write(JSON.stringify(await run(request)));
 
-async function run({ phase, structure, engine: asked, size, folder, ...how }: PhaseRequest): Promise<PhaseAnswer> {
+async function run({
+  phase,
+  structure,
+  engine: asked,
+  size,
+  sigma,
+  folder,
+  ...how
+}: PhaseRequest): Promise<PhaseAnswer> {
   const engine = await openEngine(asked);
   const { width, blocks, heads, context, vocabulary } = size;
   const json = { n_embd: width, n_layer: blocks, n_head: heads, n_positions: context, vocab_size: vocabulary };
   const noDropout = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
   const model = createModel(gpt2, { ...json, ...noDropout }, { seed: 1 }) as Model<Gpt2Config>;
+  if (sigma !== undefined) model.masks.sigma = sigma;
   const cost = await converted(model, structure);
+  // Blocks that were found keep their widths, so that all steps cost the same.
+  const isFound = structure.startsWith("found");
   const windows = randomWindows(size, 64);
   const task = languageTask({ model, windows, dropout: false });
   const rates =
-    phase === "train" ? await trained({ model, task, folder, ...how }) : await evaluated(model, windows, how);
+    phase === "train"
+      ? await trained({ model, task, folder, ...how, ...(isFound && { target: WIDEST }) })
+      : await evaluated(model, windows, how);
   return { ...phaseReport(engine), ...cost, ...rates };
 }
 

@@ -38,14 +38,17 @@ export async function readSpans(): Promise<Map<string, FoundSpans>> {
 
 /**
  * A packed matrix of any size whose spans cover the same shares of its sides, with random values. The number of blocks is
- * such that it has the same share of the dense multiply-adds. The caller disposes of the tensors.
+ * such that it has the same share of the dense multiply-adds, or `share`. The caller disposes of the tensors.
  */
-export function packedLike(found: FoundSpans, { nIn, nOut }: { nIn: number; nOut: number }): PackedGblr {
+export function packedLike(
+  found: FoundSpans,
+  { nIn, nOut, ...size }: { nIn: number; nOut: number; share?: number },
+): PackedGblr {
   const count = found.spans.length / 4;
   const row = (i: number) => found.spans.subarray(i * count, (i + 1) * count);
   const sum = (lengths: Int32Array) => lengths.reduce((total, length) => total + length, 0);
   const foundCost = (sum(row(1)) * nIn) / found.nIn + (sum(row(3)) * nOut) / found.nOut;
-  const share = (sum(row(1)) + sum(row(3))) / (found.nIn * found.nOut);
+  const { share = (sum(row(1)) + sum(row(3))) / (found.nIn * found.nOut) } = size;
   const blocks = Math.round((share * nIn * nOut) / (foundCost / count));
   const chosen = Array.from({ length: blocks }, (_, b) => Math.floor((b * count) / blocks));
   const sides = [

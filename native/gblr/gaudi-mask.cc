@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../vectorized.h"
+#include "gaudi-mask.h"
 
 namespace gblr {
 
@@ -20,43 +21,6 @@ namespace {
 
 constexpr float kLeastEntry = 1e-3f;
 constexpr int64_t kGrain = 1 << 15; // minimum entries per thread
-
-// A window rounded to whole samples; start and end lie in [0, n).
-struct Window {
-  int64_t start, end;
-  int64_t samples;
-  float width; // as a share of n
-};
-
-// Two copies of a table, one after the other, so that the table shifted along the circle is a contiguous part of it.
-struct DoubledTable {
-  int64_t n;
-  std::vector<float> values;
-
-  explicit DoubledTable(const at::Tensor& table) : n(table.size(0)), values(2 * n) {
-    const float* first = table.data_ptr<float>();
-    std::copy(first, first + n, values.begin());
-    std::copy(first, first + n, values.begin() + n);
-  }
-
-  // n values of the table shifted to an edge
-  const float* at_edge(int64_t edge) const { return values.data() + n - edge; }
-};
-
-int64_t wrapped(double position, int64_t n) {
-  if (!std::isfinite(position)) return 0;
-  const double rest = position - n * std::floor(position / n);
-  return std::clamp<int64_t>(static_cast<int64_t>(rest), 0, n - 1);
-}
-
-Window rounded_window(float width, float location, int64_t n, bool evaluate) {
-  // In float32, as on every other engine, so that ties round the same way.
-  float samples = std::nearbyint(width * static_cast<float>(n));
-  const float first = std::nearbyint(location * static_cast<float>(n));
-  if (evaluate && std::abs(samples) <= 1) samples = 0;
-  const double last = static_cast<double>(first) + samples;
-  return {wrapped(first, n), wrapped(last, n), wrapped(samples, n), samples / static_cast<float>(n)};
-}
 
 GBLR_VECTORIZED void difference(const float* start, const float* end, float width, int64_t n, float* mask) {
   for (int64_t j = 0; j < n; ++j) mask[j] = (start[j] - end[j]) + width;
@@ -76,11 +40,7 @@ void boxcar(const Window& window, int64_t n, float* mask) {
   if (stop > n) std::fill(mask, mask + stop - n, turns + 1);
 }
 
-struct Sums {
-  float width, location;
-};
-
-GBLR_VECTORIZED Sums weighted_sums(const float* dy, const float* start, const float* end, int64_t n) {
+GBLR_VECTORIZED PlaceSums weighted_sums(const float* dy, const float* start, const float* end, int64_t n) {
   Lanes to_width{}, to_location{};
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {
@@ -88,13 +48,27 @@ GBLR_VECTORIZED Sums weighted_sums(const float* dy, const float* start, const fl
     to_width += weight * slope;
     to_location += weight * (slope - lanes_at(start + j));
   }
-  Sums sums{sum_of(to_width), sum_of(to_location)};
+  PlaceSums sums{sum_of(to_width), sum_of(to_location)};
   for (; j < n; ++j) {
     sums.width += dy[j] * end[j];
     sums.location += dy[j] * (end[j] - start[j]);
   }
   return sums;
 }
+
+} // namespace
+
+void fill_mask(const Window& window, const DoubledTable& edges, bool is_boxcar, float* mask) {
+  if (is_boxcar) return boxcar(window, edges.n, mask);
+  difference(edges.at_edge(window.start), edges.at_edge(window.end), window.width, edges.n, mask);
+}
+
+PlaceSums place_sums(const float* dy, const Window& window, const DoubledTable& slopes, const Samples& of) {
+  const float *start = slopes.at_edge(window.start), *end = slopes.at_edge(window.end);
+  return weighted_sums(dy + of.first, start + of.first, end + of.first, of.last - of.first);
+}
+
+namespace {
 
 void check(const at::Tensor& widths, const at::Tensor& locations, const at::Tensor& table) {
   TORCH_CHECK(widths.dim() == 1 && locations.sizes() == widths.sizes(), "widths and locations must both be (K), got ",
@@ -117,14 +91,9 @@ at::Tensor gaudi_mask_cpu(const at::Tensor& widths, const at::Tensor& locations,
   float* out = mask.data_ptr<float>();
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      const Window window = rounded_window(width[k], location[k], n, evaluate);
       float* row = out + k * n;
-      if (is_boxcar) {
-        boxcar(window, n, row);
-        continue;
-      }
-      difference(edge_function.at_edge(window.start), edge_function.at_edge(window.end), window.width, n, row);
-      if (evaluate) cut(n, row);
+      fill_mask(rounded_window(width[k], location[k], n, evaluate), edge_function, is_boxcar, row);
+      if (evaluate && !is_boxcar) cut(n, row);
     }
   });
   return mask;
@@ -144,7 +113,7 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_cpu(const at::Tensor& dy,
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const Window window = rounded_window(width[k], location[k], n, false);
-      const Sums sums = weighted_sums(rows + k * n, slope.at_edge(window.start), slope.at_edge(window.end), n);
+      const PlaceSums sums = place_sums(rows + k * n, window, slope, {0, n});
       width_out[k] = sums.width;
       location_out[k] = sums.location;
     }

@@ -14,9 +14,10 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
-import { gblrWeight, linear } from "../engine/ops/index.ts";
+import { gblrWeight, type LiveOperands, type LiveSide, linear, livePlan, liveProduct } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { gaudiMask, type MaskSettings } from "./mask.ts";
+import { marginsOf } from "./margins.ts";
+import { gaudiMask, type MaskSettings, maskTables } from "./mask.ts";
 import { type BlockUse, blockUse } from "./widths.ts";
 
 /**
@@ -40,7 +41,8 @@ export interface GblrParameters<T extends Tensor = Tensor> {
 export interface ApplyOptions {
   /**
    * `dense` builds the matrix, then makes one product (for large batches); `factored` makes two thin products (for
-   * small batches). Default `dense`
+   * small batches). Default: the live blocks in training if they are narrow and the engine can multiply by them, otherwise
+   * `dense`
    */
   via?: "dense" | "factored";
 }
@@ -108,14 +110,15 @@ export class GblrMatrix<T extends Tensor = Tensor> {
    * @returns float32 (..., n_out)
    * @throws ShapeError when rows of x are longer than n_in
    */
-  apply(x: Tensor, { via = "dense" }: ApplyOptions = {}): Tensor {
-    if (via !== "dense" && via !== "factored") {
+  apply(x: Tensor, { via }: ApplyOptions = {}): Tensor {
+    if (via !== undefined && via !== "dense" && via !== "factored") {
       throw new ShapeError(`GblrMatrix: via must be "dense" or "factored", got ${String(via)}`);
     }
     return tidy(() => {
       const filled = filledUp(x, this.nIn);
-      if (via === "dense") {
-        return linear(filled, this.dense(), this.parameters.bias);
+      if (via !== "factored") {
+        const live = via === undefined ? this.byLiveBlocks(filled) : undefined;
+        return live ?? linear(filled, this.dense(), this.parameters.bias);
       }
       const { input, output } = this.factors();
       return linear(linear(filled, input), output, this.parameters.bias, { layout: "in_out" });
@@ -134,6 +137,20 @@ export class GblrMatrix<T extends Tensor = Tensor> {
     return blockUse((await this.parameters.widths.data()) as Float32Array, { nIn, nOut, rank, sigma });
   }
 
+  /** The product by live blocks; undefined where that by the dense matrix is faster, and in evaluation. */
+  private byLiveBlocks(x: Tensor): Tensor | undefined {
+    if (this.settings.mode === "eval") return undefined;
+    const { lr_weight1, lr_weight2, widths, locations, bias } = this.parameters as unknown as GblrParameters<never>;
+    const { sigma = Number.POSITIVE_INFINITY } = this.settings;
+    const operands: LiveOperands = {
+      ...{ input: lr_weight1, output: lr_weight2, widths, locations, bias },
+      sides: { input: liveSide(this.nIn, sigma), output: liveSide(this.nOut, sigma) },
+      boxcar: sigma === Number.POSITIVE_INFINITY,
+    };
+    const plan = livePlan(operands, x.size / this.nIn);
+    return plan && liveProduct(x, operands, plan);
+  }
+
   private mask(side: 0 | 1, length: number): Tensor2D {
     const [widths, locations] = [this.parameters.widths, this.parameters.locations].map((pair) =>
       reshape(slice(pair, [side, 0], [1, this.blocks]), [this.blocks]),
@@ -149,6 +166,11 @@ export class GblrMatrix<T extends Tensor = Tensor> {
     }
     return reshape(mul(rows, expandDims(mask, 1)), [blocks * this.rank, n]);
   }
+}
+
+function liveSide(length: number, sigma: number): LiveSide {
+  const { mask, slope } = marginsOf({ length, sigma });
+  return { ...maskTables({ length, sigma }), maskMargin: mask, slopeMargin: slope };
 }
 
 /** Pads the rows of x with zeros: (..., n) → (..., width). */

@@ -77,7 +77,7 @@ async function inspectStored(stored: StoredLayer, { sigma }: { sigma?: number | 
 
 /**
  * The structure with these mask settings. Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see
- * gblr/matrix.ts. `cost` counts live blocks, as the reference does. This is the cost of inference; training multiplies
+ * gblr/matrix.ts. `cost` counts live blocks, as the reference does. This is the cost of inference; training may multiply
  * the whole matrix.
  * @param settings read at each product
  */

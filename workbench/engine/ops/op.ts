@@ -15,6 +15,7 @@ import {
   tidy,
 } from "@tensorflow/tfjs-core";
 import { type GradientThunk, isRecording, recordCall } from "../tfjs/internals.ts";
+import { isNeeded } from "../tfjs/tape.ts";
 
 /** For each input, by its name, a function that computes its gradient. TensorFlow.js calls only those that it needs. */
 export type Gradients = Record<string, GradientThunk>;
@@ -29,8 +30,11 @@ interface DifferentiableOp {
    * and the saved tensors are not kept
    */
   forward: (recording: boolean) => { value: Tensor; saved: Tensor[] };
-  /** Returns the gradients of the inputs, which must be new tensors and never `dy` or a saved tensor */
-  backward: (dy: Tensor, saved: Tensor[]) => Gradients;
+  /**
+   * Returns the gradients of the inputs, which must be new tensors and never `dy` or a saved tensor. `needed` tells whether
+   * the gradient of an input will be used, for ops that compute several at once
+   */
+  backward: (dy: Tensor, saved: Tensor[], needed: (input: string) => boolean) => Gradients;
 }
 
 /**
@@ -51,7 +55,7 @@ export function differentiable({ name, inputs, forward, backward }: Differentiab
         save(saved);
         return value;
       },
-      backwardsFunc: backward,
+      backwardsFunc: (dy, saved) => backward(dy, saved, isNeeded),
     }),
   );
 }

@@ -202,7 +202,7 @@ function inputGradients(
   const { kernelName, gradient } = node;
   if (!gradient) throw new EngineError(`operation "${kernelName}" has no gradient`, "use one that has");
   const before = takeTensorId();
-  const thunks = gradient(dys);
+  const thunks = neededBy(inputs, () => gradient(dys));
   const seen = new Set<number>();
   return inputs.flatMap((name): [number, Tensor][] => {
     const thunk = thunks[name];
@@ -217,6 +217,21 @@ function inputGradients(
     seen.add(made.id);
     return [[id, own ? made : made.clone()]];
   });
+}
+
+/** The inputs whose gradients are computed of the present node; undefined outside `valueAndGradients`. */
+let needed: readonly string[] | undefined;
+
+/** Whether the gradient of an input of the present node is computed. tf.grads and its like do not tell; then it is. */
+export const isNeeded = (input: string): boolean => needed?.includes(input) ?? true;
+
+function neededBy<T>(inputs: readonly string[], f: () => T): T {
+  needed = inputs;
+  try {
+    return f();
+  } finally {
+    needed = undefined;
+  }
 }
 
 /** The gradients of the variables from which an input of a node was computed, by tensor id. */

@@ -1,4 +1,5 @@
-// The kernels that only GBLR needs: masks, the matrix of masked factors, and the products with packed matrices. The
+// The kernels that only GBLR needs: masks, the matrix of masked factors, and the products with packed matrices and with
+// live blocks. The
 // contract is that of ../kernels.ts. K is the number of blocks, B the number of live blocks, and n the number of
 // samples on a side.
 
@@ -45,3 +46,48 @@ export type PanelProductInputs = {
 export type PanelProductAttributes = { blocks: number; nOut: number };
 /** Columns of a chunk: two registers of AVX-512. */
 export const PANEL_WIDTH = 32;
+
+/**
+ * Only backends that multiply by live blocks have this kernel and the next two. → plan, int32 (values), or (0) where the
+ * dense matrix is faster. Margins are samples, of the input side and of the output side
+ */
+export const LIVE_PLAN = "FusedLivePlan";
+export type LivePlanInputs = { widths: TensorInfo; locations: TensorInfo };
+export type LivePlanAttributes = {
+  rank: number;
+  nIn: number;
+  nOut: number;
+  rows: number;
+  maskMargins: readonly [number, number];
+  slopeMargins: readonly [number, number];
+};
+/** → y (..., n_out) and z (rows, B) */
+export const LIVE_PRODUCT = "FusedLiveProduct";
+export type LiveProductInputs = {
+  x: TensorInfo;
+  input: TensorInfo;
+  output: TensorInfo;
+  widths: TensorInfo;
+  locations: TensorInfo;
+  edgesIn: TensorInfo;
+  edgesOut: TensorInfo;
+  bias?: TensorInfo;
+  plan: TensorInfo;
+};
+export type LiveProductAttributes = { boxcar: boolean };
+/** → dx, dinput, doutput, dwidths and dlocations, those that are asked for; the others are (0) */
+export const LIVE_PRODUCT_GRADIENT = "FusedLiveProductGradient";
+export type LiveProductGradientInputs = Omit<LiveProductInputs, "bias"> & {
+  dy: TensorInfo;
+  z: TensorInfo;
+  slopesIn: TensorInfo;
+  slopesOut: TensorInfo;
+};
+export type LiveProductGradientAttributes = LiveProductAttributes & {
+  /** by how much the margins of derivatives are larger */
+  moreMargins: readonly [number, number];
+  /** which gradients are asked for */
+  x: boolean;
+  factors: boolean;
+  places: boolean;
+};

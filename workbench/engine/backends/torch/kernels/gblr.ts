@@ -1,10 +1,10 @@
 // The kernels that only GBLR needs, one operator of the addon for each (native/gblr/): Gaudi masks, the matrix of
-// masked factors, both with gradients, and the product with a packed matrix. ops/gblr/kernels.ts lists what each
-// returns.
+// masked factors, both with gradients, and the products with a packed matrix and with live blocks. ops/gblr/kernels.ts
+// lists what each returns.
 
 import * as names from "../../../ops/gblr/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import { fusedKernel, type KernelTable } from "../register.ts";
 
 const gaudiMask = aten("gaudi_mask", "", "gblr");
@@ -13,6 +13,10 @@ const weight = aten("weight", "", "gblr");
 const weightBackward = aten<Handle[]>("weight_backward", "", "gblr");
 const packedProduct = aten("packed_product", "", "gblr");
 const panelProduct = aten("panel_product", "", "gblr");
+const livePlan = aten("live_plan", "", "gblr");
+const liveProduct = aten<Handle[]>("live_product", "", "gblr");
+const liveProductBackward = aten<Handle[]>("live_product_backward", "", "gblr");
+const empty = aten("empty", "memory_format");
 
 export const gblr: KernelTable = {
   [names.GAUDI_MASK]: fusedKernel<names.GaudiMaskInputs, names.GaudiMaskAttributes>(
@@ -32,5 +36,23 @@ export const gblr: KernelTable = {
   [names.PANEL_PRODUCT]: fusedKernel<names.PanelProductInputs, names.PanelProductAttributes>(
     ({ x, valuesIn, runsIn, valuesOut, runsOut, bias }, { blocks, nOut }) =>
       panelProduct(x, valuesIn, runsIn, valuesOut, runsOut, bias ?? null, blocks, nOut),
+  ),
+  // A GPU multiplies by a dense matrix faster than by parts, and the addon computes the parts in float32.
+  [names.LIVE_PLAN]: fusedKernel<names.LivePlanInputs, names.LivePlanAttributes>(
+    ({ widths, locations }, { rank, nIn, nOut, rows, maskMargins, slopeMargins }, { device, mixed }) =>
+      device === "cpu" && !mixed
+        ? livePlan(widths, locations, rank, nIn, nOut, rows, maskMargins, slopeMargins)
+        : empty([0], "int32", STRIDED, device),
+  ),
+  [names.LIVE_PRODUCT]: fusedKernel<names.LiveProductInputs, names.LiveProductAttributes>(
+    ({ x, input, output, widths, locations, edgesIn, edgesOut, bias, plan }, { boxcar }) =>
+      liveProduct(x, input, output, widths, locations, edgesIn, edgesOut, bias ?? null, plan, boxcar),
+  ),
+  [names.LIVE_PRODUCT_GRADIENT]: fusedKernel<names.LiveProductGradientInputs, names.LiveProductGradientAttributes>(
+    (inputs, { boxcar, moreMargins, x: needsX, factors, places }) => {
+      const { dy, x, z, input, output, widths, locations, edgesIn, edgesOut, slopesIn, slopesOut, plan } = inputs;
+      const matrix = [input, output, widths, locations, edgesIn, edgesOut, slopesIn, slopesOut, plan] as const;
+      return liveProductBackward(dy, x, z, ...matrix, boxcar, moreMargins, needsX, factors, places);
+    },
   ),
 };

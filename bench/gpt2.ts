@@ -32,6 +32,7 @@ interface Options {
   steps: number;
   only?: string;
   python: string;
+  compiled?: boolean;
   json?: boolean;
 }
 
@@ -48,6 +49,7 @@ const command = new Command("bun bench/gpt2.ts")
   .option("--steps <count>", "of training, each contestant", countFrom(2), 10)
   .option("--only <text>", "rows whose name contains this")
   .option("--python <path>", "the Python whose PyTorch runs", "/usr/bin/python3")
+  .option("--compiled", "PyTorch also with torch.compile, which takes about a minute")
   .option("--json", "one JSON document on stdout")
   .addHelpText("after", "\nExample:\n  bun bench/gpt2.ts --steps 10 --batch 4")
   .parse();
@@ -69,7 +71,9 @@ const rows: Row[] = [];
 try {
   for (const phase of ["evaluate", "train"] as const) {
     for (const structure of ["dense", "gblr", "lowrank"] as const) await ours(phase, structure);
-    if (phase === "train") await pytorch();
+    if (phase !== "train") continue;
+    await pytorch("train, PyTorch dense");
+    if (options.compiled) await pytorch("train, PyTorch compiled");
   }
 } finally {
   await rm(scratch, { recursive: true, force: true });
@@ -92,12 +96,12 @@ async function ours(phase: PhaseRequest["phase"], structure: PhaseRequest["struc
   rows.push({ name, relativeFlops, convertSeconds, tokensPerSecond, peakBytes: heldBytes(answer), detail: answer });
 }
 
-async function pytorch(): Promise<void> {
-  const name = "train, PyTorch dense";
+async function pytorch(name: string): Promise<void> {
   if (!name.includes(options.only ?? "")) return;
   const { device = "cpu", precision, threads, batch, steps, python } = options;
   progress(name);
-  const asked = { ...size, batch, steps, device: device === "gpu" ? "cuda" : device, precision, threads };
+  const where = { device: device === "gpu" ? "cuda" : device, precision, threads };
+  const asked = { phase: "train", ...size, batch, steps, ...where, compiled: name.endsWith("compiled") };
   const file = path.join(import.meta.dirname, "gpt2/pytorch.py");
   try {
     const answer = await runPhase<{ seconds: number[]; peakBytes: number }>([python, file], asked);

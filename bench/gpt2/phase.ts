@@ -7,9 +7,10 @@ import type { TextWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
-import { createModel, type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
+import { type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
 import { languageTask } from "../../workbench/train/index.ts";
 import { type BenchStructure, converted, type PhaseReport, phaseReport, trained } from "../phases.ts";
+import { randomModel } from "../random-weights.ts";
 
 export interface PhaseRequest {
   phase: "evaluate" | "train";
@@ -38,9 +39,16 @@ process.stdout.write(JSON.stringify(await run(request)));
 async function run({ phase, structure, engine: asked, size, folder, ...how }: PhaseRequest): Promise<PhaseAnswer> {
   const engine = await openEngine(asked);
   const { width, blocks, heads, context, vocabulary } = size;
-  const json = { n_embd: width, n_layer: blocks, n_head: heads, n_positions: context, vocab_size: vocabulary };
+  const json = {
+    model_type: "gpt2",
+    n_embd: width,
+    n_layer: blocks,
+    n_head: heads,
+    n_positions: context,
+    vocab_size: vocabulary,
+  };
   const noDropout = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
-  const model = createModel(gpt2, { ...json, ...noDropout }, { seed: 1 }) as Model<Gpt2Config>;
+  const model = randomModel(gpt2, { ...json, ...noDropout });
   const cost = await converted(model, structure);
   const windows = randomWindows(size, 64);
   const task = languageTask({ model, windows, dropout: false });

@@ -33,6 +33,7 @@ interface Options {
   sigma?: number;
   only?: string;
   python: string;
+  compiled?: boolean;
   json?: boolean;
 }
 
@@ -50,6 +51,7 @@ const command = new Command("bun bench/gpt2.ts")
   .option("--sigma <sigma>", "of the masks of GBLR layers (default: sharp masks)", Number)
   .option("--only <text>", "rows whose name contains this")
   .option("--python <path>", "the Python whose PyTorch runs", "/usr/bin/python3")
+  .option("--compiled", "PyTorch also with torch.compile, which takes about a minute")
   .option("--json", "one JSON document on stdout")
   .addHelpText("after", "\nExample:\n  bun bench/gpt2.ts --steps 10 --batch 4")
   .parse();
@@ -71,7 +73,9 @@ const rows: Row[] = [];
 try {
   for (const phase of ["evaluate", "train"] as const) {
     for (const structure of ["dense", "gblr", "found-44", "found-25", "lowrank"] as const) await ours(phase, structure);
-    if (phase === "train") await pytorch();
+    if (phase !== "train") continue;
+    await pytorch("train, PyTorch dense");
+    if (options.compiled) await pytorch("train, PyTorch compiled");
   }
 } finally {
   await rm(scratch, { recursive: true, force: true });
@@ -104,12 +108,12 @@ async function ours(phase: PhaseRequest["phase"], structure: PhaseRequest["struc
   rows.push({ name, relativeFlops, convertSeconds, tokensPerSecond, peakBytes: heldBytes(answer), detail: answer });
 }
 
-async function pytorch(): Promise<void> {
-  const name = "train, PyTorch dense";
+async function pytorch(name: string): Promise<void> {
   if (!name.includes(options.only ?? "")) return;
   const { device = "cpu", precision, threads, batch, steps, python } = options;
   progress(name);
-  const asked = { ...size, batch, steps, device: device === "gpu" ? "cuda" : device, precision, threads };
+  const where = { device: device === "gpu" ? "cuda" : device, precision, threads };
+  const asked = { phase: "train", ...size, batch, steps, ...where, compiled: name.endsWith("compiled") };
   const file = path.join(import.meta.dirname, "gpt2/pytorch.py");
   try {
     const answer = await runPhase<{ seconds: number[]; peakBytes: number }>([python, file], asked);

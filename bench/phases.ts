@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { convert, planConversion } from "../workbench/compress/index.ts";
-import type { Engine } from "../workbench/engine/core/types.ts";
+import type { Engine, GpuMemory } from "../workbench/engine/core/types.ts";
 import { meanShrink } from "../workbench/gblr/shrink/index.ts";
 import type { Model } from "../workbench/models/index.ts";
 import { fit, type Task } from "../workbench/train/index.ts";
@@ -20,7 +20,7 @@ export interface PhaseReport {
   /** peak memory of the process, bytes */
   peakBytes: number;
   /** bytes of the engine: host memory in tensors, and memory on the GPU */
-  memory: { gpu?: { total: number; available: number } };
+  memory: { gpu?: GpuMemory };
 }
 
 export interface TrainingRates {
@@ -74,9 +74,9 @@ export function phaseReport(engine: Engine): PhaseReport {
   };
 }
 
-/** Bytes that a phase held: on the GPU if there is one, else the peak of the process. */
-export function heldBytes({ peakBytes, memory }: PhaseReport): number {
-  return memory.gpu ? memory.gpu.total - memory.gpu.available : peakBytes;
+/** The most bytes that a phase held: in tensors on the GPU if there is one, else the peak of the process. */
+export function heldBytes({ peakBytes, memory: { gpu } }: PhaseReport): number {
+  return gpu ? (gpu.peak ?? gpu.total - gpu.available) : peakBytes;
 }
 
 /**

@@ -23,6 +23,7 @@ interface Options {
   device?: string;
   threads: number;
   layers: number;
+  json?: boolean;
 }
 
 const {
@@ -30,12 +31,14 @@ const {
   device,
   threads,
   layers,
+  json,
 } = new Command("bun bench/svd.ts")
   .description("times the singular value decompositions of a conversion of GPT-2 small")
   .addOption(new Option("--engine <name>", "which engine computes").choices(ENGINE_NAMES).default("torch"))
   .option("--device <device>", "of the engine: cpu, cuda (default: its best)")
   .option("--threads <count>", "CPU threads", Number, os.availableParallelism())
   .option("--layers <count>", "of each shape; fewer on a slow engine", Number, LAYERS_EACH)
+  .option("--json", "one JSON document on stdout")
   .addHelpText("after", "\nExample:\n  bun bench/svd.ts --engine wasm --layers 1")
   .parse()
   .opts<Options>();
@@ -43,14 +46,16 @@ const {
 const engine = await openEngine({ engine: name, threads, ...(device === undefined ? {} : { device }) });
 print(`${engine.name} on ${engine.device}, ${engine.threads} threads, ${engine.version}`);
 
-let total = 0;
+const rows: { shape: readonly number[]; seconds: number; error: number }[] = [];
 for (const shape of SHAPES) {
   const { seconds, error } = await timeLayers(shape);
-  total += seconds;
+  rows.push({ shape, seconds: seconds / layers, error });
   const each = ((1000 * seconds) / layers).toFixed(0);
   print(`${shape.join(" × ")}: ${each} ms a layer, singular values within ${error.toExponential(1)} of their own size`);
 }
+const total = layers * rows.reduce((sum, { seconds }) => sum + seconds, 0);
 print(`${SHAPES.length * layers} layers: ${total.toFixed(1)} s`);
+if (json) process.stdout.write(`${JSON.stringify({ device: engine.device, layers, rows, memory: engine.memory() })}\n`);
 
 /** Decomposes one matrix as often as there are layers; its singular values are known by construction. */
 async function timeLayers([nOut, nIn]: readonly [number, number]): Promise<{ seconds: number; error: number }> {
@@ -89,5 +94,5 @@ async function largestError(found: tf.Tensor1D, expected: Float64Array): Promise
 }
 
 function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+  if (!json) process.stdout.write(`${line}\n`);
 }

@@ -1,10 +1,16 @@
 // Names and memory of the GPUs, from the CUDA driver API. Its functions are looked up by name in the driver that
-// libtorch has loaded, so that the build needs neither CUDA's headers nor its libraries.
+// libtorch has loaded, so that the build needs neither CUDA's headers nor its libraries. What tensors take is known to
+// libtorch's allocator.
 #include "addon.h"
 
 #include <dlfcn.h>
 
+#include "compat.h"
 #include "values.h"
+
+#if GBLR_TORCH_AT_LEAST(2, 9)
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 namespace gblr {
 
@@ -61,6 +67,22 @@ class PrimaryContext {
   Device device_;
 };
 
+// inUse, peak and cached: bytes in live tensors now and at most, and bytes kept for reuse. Older versions of libtorch
+// do not tell without CUDA's headers.
+void set_tensor_memory(napi_env env, napi_value result, const c10::Device& device) {
+#if GBLR_TORCH_AT_LEAST(2, 9)
+  auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+  if (allocator == nullptr || !allocator->initialized()) return;
+  const auto statistics = allocator->getDeviceStats(device.has_index() ? device.index() : 0);
+  const auto& bytes = statistics.allocated_bytes[0]; // of all kinds of blocks
+  set_number(env, result, "inUse", static_cast<double>(bytes.current));
+  set_number(env, result, "peak", static_cast<double>(bytes.peak));
+  set_number(env, result, "cached", static_cast<double>(statistics.reserved_bytes[0].current - bytes.current));
+#else
+  (void)env, (void)result, (void)device;
+#endif
+}
+
 } // namespace
 
 // cudaDevices() → [{ name, total }], bytes. Creates no context, which would take hundreds of megabytes on each GPU.
@@ -83,7 +105,7 @@ napi_value cuda_devices(napi_env env, const Arguments&) {
   return list;
 }
 
-// cudaMemory("cuda:0") → { total, available }, bytes. Creates a context, so call it for the device in use only.
+// cudaMemory("cuda:0") → { total, available, inUse?, peak?, cached? }, bytes. Creates a context, so call it for the device in use only.
 napi_value cuda_memory(napi_env env, const Arguments& arguments) {
   const std::string name = to_string(env, arguments[0]);
   const c10::Device device = parse_device(name);
@@ -97,6 +119,7 @@ napi_value cuda_memory(napi_env env, const Arguments& arguments) {
   check(env, napi_create_object(env, &result), "object");
   set_number(env, result, "total", static_cast<double>(total));
   set_number(env, result, "available", static_cast<double>(available));
+  set_tensor_memory(env, result, device);
   return result;
 }
 

@@ -1,6 +1,6 @@
 // The optimizer's operators: gblr::adamw_ updates a group of parameters in one pass over memory, gblr::gradient_norm
-// is the Euclidean norm over all gradients. On the CPU both are single loops; on other devices they use ATen's foreach
-// kernels.
+// is the Euclidean norm over all gradients. On the CPU both are single loops. On other devices the norm uses ATen's
+// foreach kernels, and so does the update where libtorch has no fused kernel of AdamW.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_add.h>
@@ -11,6 +11,7 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_sqrt.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
 #include <torch/library.h>
@@ -19,6 +20,12 @@
 
 #include "compat.h"
 #include "vectorized.h"
+
+// _foreach_mul takes the scale as a tensor from the same version on.
+#if GBLR_TORCH_AT_LEAST(2, 1)
+#define GBLR_FUSED_ADAMW
+#include <ATen/ops/_fused_adamw.h>
+#endif
 
 namespace gblr {
 
@@ -130,6 +137,33 @@ void adamw_foreach(at::TensorList parameters, at::TensorList gradients, at::Tens
   at::_foreach_addcdiv_(parameters, first, denominators, at::Scalar(-s.step_size));
 }
 
+// libtorch's kernel for all parameters, which passes over memory once. It has no kernel for the CPU before 2.4.
+void adamw_fused(at::TensorList parameters, at::TensorList gradients, at::TensorList first, at::TensorList second,
+                 double learning_rate, double beta1, double beta2, double epsilon, double weight_decay, int64_t step,
+                 const Optional<at::Tensor>& gradient_scale) {
+#ifdef GBLR_FUSED_ADAMW
+  check_group(parameters, gradients, first, second);
+  TORCH_CHECK(step >= 1, "steps are counted from 1, got ", step);
+  // The kernel wants the same strides in all lists, those of sides of length 1 included: flat views have them.
+  std::vector<at::Tensor> lists[4];
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].numel() == 0) continue;
+    const at::Tensor gradient = gradients[i].to(at::kFloat).contiguous();
+    const at::Tensor* of[] = {&parameters[i], &gradient, &first[i], &second[i]};
+    for (int list = 0; list < 4; ++list) lists[list].push_back(of[list]->view({-1}));
+  }
+  if (lists[0].empty()) return;
+  if (gradient_scale) lists[1] = at::_foreach_mul(lists[1], *gradient_scale);
+  const at::Tensor now = at::full({}, static_cast<double>(step), lists[0][0].options());
+  const std::vector<at::Tensor> steps(lists[0].size(), now);
+  at::_fused_adamw_(lists[0], lists[1], lists[2], lists[3], {}, steps, learning_rate, beta1, beta2, weight_decay,
+                    epsilon, /*amsgrad=*/false, /*maximize=*/false);
+#else
+  adamw_foreach(parameters, gradients, first, second, learning_rate, beta1, beta2, epsilon, weight_decay, step,
+                gradient_scale);
+#endif
+}
+
 // Sums fixed pieces in a fixed order, so that the result does not depend on the number of threads.
 at::Tensor gradient_norm_cpu(at::TensorList gradients) {
   double total = 0;
@@ -160,9 +194,13 @@ TORCH_LIBRARY(gblr, m) {
       "float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
       "Tensor? gradient_scale=None) -> ()");
   m.def("gradient_norm(Tensor[] gradients) -> Tensor");
-  // The foreach form has a name of its own so that tests can call it without a GPU.
+  // The forms of GPUs have names of their own so that tests can call them without one.
   m.def(
       "adamw_foreach_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first_moments, Tensor(c!)[] "
+      "second_moments, float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
+      "Tensor? gradient_scale=None) -> ()");
+  m.def(
+      "adamw_fused_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first_moments, Tensor(c!)[] "
       "second_moments, float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
       "Tensor? gradient_scale=None) -> ()");
   m.def("gradient_norm_foreach(Tensor[] gradients) -> Tensor");
@@ -174,12 +212,13 @@ TORCH_LIBRARY_IMPL(gblr, CPU, m) {
 }
 
 TORCH_LIBRARY_IMPL(gblr, CUDA, m) {
-  m.impl("adamw_", adamw_foreach);
+  m.impl("adamw_", adamw_fused);
   m.impl("gradient_norm", gradient_norm_foreach);
 }
 
 TORCH_LIBRARY_IMPL(gblr, CompositeExplicitAutograd, m) {
   m.impl("adamw_foreach_", adamw_foreach);
+  m.impl("adamw_fused_", adamw_fused);
   m.impl("gradient_norm_foreach", gradient_norm_foreach);
 }
 

@@ -1,5 +1,5 @@
 // Copies bytes into and out of tensors. A read from a GPU is queued after the pending computations; a worker thread
-// waits for it.
+// waits for it. An upload to a GPU is queued, too, from a copy in pinned memory: it waits for no computation.
 #include "addon.h"
 
 #include <ATen/ops/empty.h>
@@ -48,6 +48,9 @@ Bytes to_bytes(napi_env env, napi_value value) {
   if (static_cast<size_t>(type) >= sizeof kItemSize / sizeof kItemSize[0]) throw UsageError("data has an unknown type");
   return {data, items * kItemSize[type]};
 }
+
+// Uploads of more bytes are copied from pageable memory, which waits for the GPU: pinned memory stays allocated.
+constexpr size_t kMostPinned = size_t(256) << 20;
 
 // A contiguous tensor in host memory. The copy from a GPU is queued after the pending computations.
 at::Tensor on_host(const at::Tensor& tensor) {
@@ -113,12 +116,14 @@ napi_value from_bytes(napi_env env, const Arguments& arguments) {
   const auto shape = to_shape(env, arguments[2]);
   const auto device = parse_device(to_string(env, arguments[3]));
   at::AutoDispatchBelowADInplaceOrView no_autograd;
-  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
+  const bool pinned = device.is_cuda() && bytes.length > 0 && bytes.length <= kMostPinned;
+  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(pinned));
   if (tensor.nbytes() != bytes.length)
     throw UsageError("data has " + std::to_string(bytes.length) + " bytes, the shape requires " +
                      std::to_string(tensor.nbytes()));
   if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
-  if (!device.is_cpu()) tensor = tensor.to(device);
+  // The allocator of pinned memory gives the copy out again only after the GPU has read it.
+  if (!device.is_cpu()) tensor = tensor.to(device, /*non_blocking=*/pinned);
   size_t no_meta = state().meta_length; // `meta` holds the latest call's results, which this is not
   return from_tensor(env, std::move(tensor), no_meta);
 }

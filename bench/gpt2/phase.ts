@@ -7,9 +7,10 @@ import type { TextWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
-import { createModel, type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
+import { type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
 import { languageTask } from "../../workbench/train/index.ts";
 import { type BenchStructure, converted, type PhaseReport, phaseReport, trained } from "../phases.ts";
+import { randomModel } from "../random-weights.ts";
 
 export interface PhaseRequest {
   phase: "evaluate" | "train";
@@ -51,9 +52,16 @@ async function run({
 }: PhaseRequest): Promise<PhaseAnswer> {
   const engine = await openEngine(asked);
   const { width, blocks, heads, context, vocabulary } = size;
-  const json = { n_embd: width, n_layer: blocks, n_head: heads, n_positions: context, vocab_size: vocabulary };
+  const json = {
+    model_type: "gpt2",
+    n_embd: width,
+    n_layer: blocks,
+    n_head: heads,
+    n_positions: context,
+    vocab_size: vocabulary,
+  };
   const noDropout = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
-  const model = createModel(gpt2, { ...json, ...noDropout }, { seed: 1 }) as Model<Gpt2Config>;
+  const model = randomModel(gpt2, { ...json, ...noDropout });
   if (sigma !== undefined) model.masks.sigma = sigma;
   const cost = await converted(model, structure);
   // Blocks that were found keep their widths, so that all steps cost the same.

@@ -1,7 +1,8 @@
-"""One training run of GPT-2 in plain torch.nn on random tokens, timed: the peer of bench/gpt2.ts.
+"""GPT-2 in plain torch.nn on random tokens, timed: the peer of bench/gpt2.ts and bench/inference.ts.
 
-Usage: pytorch.py, a JSON {"width", "blocks", "heads", "context", "vocabulary", "batch", "steps", "device", "precision",
-"threads"} on stdin, a JSON {"version", "device", "seconds": [of each step], "peakBytes"} on stdout.
+Usage: pytorch.py, a JSON {"phase": "train" or "evaluate", "width", "blocks", "heads", "context", "vocabulary", "batch",
+"steps", "device", "precision", "threads", "compiled"} on stdin, a JSON {"version", "device", "seconds": [of each step],
+"peakBytes"} on stdout. "compiled" is optional and stands for torch.compile.
 """
 
 import contextlib
@@ -62,21 +63,33 @@ def main():
     device = asked["device"]
     on_gpu = device.startswith("cuda")
     model = Gpt2(*(asked[key] for key in ("width", "blocks", "heads", "context", "vocabulary"))).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
+    run = torch.compile(model) if asked.get("compiled") else model
+    fused = {"fused": True} if on_gpu else {}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, **fused)
     ids = torch.randint(asked["vocabulary"], (asked["batch"], asked["context"] + 1), device=device)
     bfloat16 = asked["precision"] == "bfloat16"
     torch.backends.cuda.matmul.allow_tf32 = asked["precision"] == "tf32"
-    seconds = []
-    for _ in range(asked["steps"]):
-        begin = time.perf_counter()
+    def loss_of():
         with torch.autocast("cuda", dtype=torch.bfloat16) if bfloat16 else contextlib.nullcontext():
-            logits = model(ids[:, :-1])
-            loss = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+            logits = run(ids[:, :-1])
+            return functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+    def train():
+        loss = loss_of()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
+
+    def evaluate():
+        with torch.inference_mode():
+            loss_of().item()
+
+    seconds = []
+    for _ in range(asked["steps"]):
+        begin = time.perf_counter()
+        train() if asked["phase"] == "train" else evaluate()
         seconds.append(time.perf_counter() - begin)
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     name = torch.cuda.get_device_name() if on_gpu else "cpu"

@@ -6,10 +6,9 @@ import { planConversion } from "../../workbench/compress/index.ts";
 import { unpack } from "../../workbench/gblr/packed.ts";
 import { type Model, modelCounts } from "../../workbench/models/index.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
+import { likeOf } from "./models.ts";
 import { type FoundSpans, packedLike, readSpans } from "./spans.ts";
 
-/** The layer of SmolLM2 that has the spans of a layer of GPT-2, by the end of its name. */
-const LIKE = { c_attn: "27.q_proj", "attn.c_proj": "14.o_proj", c_fc: "14.gate_proj", "mlp.c_proj": "14.down_proj" };
 /** Size of values such that the matrix has entries about as large as those of a trained one. */
 const SIZE = 0.035;
 
@@ -23,9 +22,8 @@ export async function installFound<Config>(model: Model<Config>, flops: number):
   const found = await readSpans();
   const structure = gblrStructure(model.masks);
   for (const { name, nIn, nOut } of plan.layers) {
-    const [, like] = Object.entries(LIKE).find(([end]) => name.endsWith(end)) as [string, string];
     const { share } = plan.totals;
-    const spans = found.get(`compact/${share > 0.3 ? 0.4 : 0.25}/${like}`) as FoundSpans;
+    const spans = found.get(`compact/${share > 0.3 ? 0.4 : 0.25}/${likeOf(name)}`) as FoundSpans;
     const packed = packedLike(spans, { nIn, nOut, share });
     const { parameters } = unpack(packed);
     const scaled = (tensor: Tensor) => tidy(() => variable(randomNormal(tensor.shape, 0, SIZE, "float32", 1)));

@@ -9,9 +9,10 @@ import { type ImageLoader, type ImageSet, imageLoader, openImages } from "../../
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { accuracy } from "../../workbench/evaluate/accuracy.ts";
-import { architectureOfConfig, createModel, imageSettings, type Model } from "../../workbench/models/index.ts";
+import { architectureOfConfig, imageSettings, type Model } from "../../workbench/models/index.ts";
 import { imageTask } from "../../workbench/train/index.ts";
 import { type BenchStructure, converted, type PhaseReport, phaseReport, trained } from "../phases.ts";
+import { randomModel } from "../random-weights.ts";
 
 export interface PhaseRequest {
   phase: "evaluate" | "train";
@@ -58,7 +59,7 @@ async function run({
     model_args: {},
     pretrained_cfg: {},
   };
-  const model = createModel(architectureOfConfig(json, name), json, { seed: 1 });
+  const model = randomModel(architectureOfConfig(json, name), json);
   const cost = await converted(model, structure);
   const loader = images ? fromFiles(images, model, phase) : noise(imageSettings(model).size);
   try {

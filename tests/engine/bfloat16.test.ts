@@ -13,6 +13,7 @@ import {
   dropout,
   embedding,
   gatedActivation,
+  gblrWeight,
   layerNorm,
   linear,
   rmsNorm,
@@ -218,6 +219,43 @@ for (const under of ENGINES.filter(({ name }) => name === "torch")) {
         expect(distance).toBeGreaterThan(1e-5);
         expect(distance).toBeLessThan(bound([...DECODER, ...DECODER], sumsInBfloat16));
       }
+    });
+
+    test("the matrix of a GBLR layer is that of float32, rounded once", async () => {
+      const uniform = (shape: [number, number], seed: number) => tf.randomUniform(shape, -1, 1, "float32", seed);
+      const [output, input] = [uniform([40, 24], 1), uniform([40, 16], 2)] as [tf.Tensor2D, tf.Tensor2D];
+      const full = tf.matMul(output, input, true).dataSync();
+      backend.useBfloat16(true);
+      const half = gblrWeight(output, input).dataSync();
+      const gradients = tf.grads(gblrWeight as (...factors: tf.Tensor[]) => tf.Tensor)([output, input]);
+      backend.useBfloat16(false);
+      // TF32 on a GPU, with ten bits, comes before the rounding.
+      const before = under.options.device === "cpu" ? 1e-6 : 1e-2;
+      for (const [i, value] of full.entries()) {
+        expect(Math.abs((half[i] as number) - value)).toBeLessThanOrEqual(Math.abs(value) * ROUNDING + before);
+      }
+      const exact = tf.grads(gblrWeight as (...factors: tf.Tensor[]) => tf.Tensor)([output, input]);
+      for (const [i, gradient] of gradients.entries()) {
+        expect(relativeDistance(gradient.dataSync(), (exact[i] as tf.Tensor).dataSync())).toBeLessThan(2 ** -9);
+      }
+    });
+
+    test("a product takes the weight that the last step of the optimizer left, and one that was assigned", () => {
+      const weight = tf.variable(tf.ones([4, 8]));
+      const x = tf.ones([2, 8]);
+      const zeros = () => tf.variable(tf.zeros([4, 8]), false);
+      backend.useBfloat16(true);
+      const before = linear(x, weight).dataSync();
+      const lists = { firstMoments: [zeros()], secondMoments: [zeros()] };
+      const settings = { learningRate: 0.5, betas: [0, 0] as const, epsilon: 0, weightDecay: 0 };
+      adamwStep([{ parameters: [weight], gradients: [tf.ones([4, 8])], ...lists, ...settings }], { step: 1 });
+      const after = linear(x, weight).dataSync();
+      const turned = tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D, false, true).dataSync();
+      weight.assign(tf.fill([4, 8], 0.25));
+      const assigned = linear(x, weight).dataSync();
+      backend.useBfloat16(false);
+      const each = (value: number) => new Float32Array(8).fill(value);
+      expect([before, after, turned, assigned]).toEqual([each(8), each(4), each(4), each(2)]);
     });
 
     test("the statistics of rmsNorm are taken in float32", () => {

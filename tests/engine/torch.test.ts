@@ -117,6 +117,23 @@ describe.skipIf(!present)("the torch engine", () => {
     }
   });
 
+  test("steps AdamW in the forms for GPUs as on the CPU", () => {
+    const forms = ["adamw_", "adamw_foreach_", "adamw_fused_"].map((name) => {
+      const values = (seed: number) => tf.randomUniform([5, 7], 0.1, 1, "float32", seed);
+      const single = (seed: number) => tf.randomUniform([1, 3], 0.1, 1, "float32", seed);
+      const lists = [1, 2, 3, 4].map((seed) => [values(seed), tf.zeros([0, 2]), single(seed)]);
+      const mark = enterArena();
+      aten<number[]>(name, "", "gblr")(...lists, 0.01, 0.9, 0.95, 1e-8, 0.1, 3, tf.scalar(0.5));
+      leaveArena(mark, undefined);
+      const [parameters, , first, second] = lists as tf.Tensor[][];
+      return [parameters, first, second].flatMap((list) => (list as tf.Tensor[]).flatMap((x) => [...x.dataSync()]));
+    });
+    const [expected, ...others] = forms as [number[], ...number[][]];
+    for (const form of others) {
+      for (const [i, value] of form.entries()) expect(value).toBeCloseTo(expected[i] as number, 5);
+    }
+  });
+
   test("asks the system for no memory after the first steps of a training loop", () => {
     const w = tf.variable(tf.randomUniform([256, 256], -0.1, 0.1, "float32", 1));
     const x = tf.randomUniform([512, 256], -1, 1, "float32", 2);

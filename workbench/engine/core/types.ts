@@ -70,8 +70,21 @@ export interface EngineMemory {
   peak: number;
   /** how often the allocator asked the system for fresh memory */
   fresh: number;
-  /** memory of the GPU that computes, used by any process; the numbers above then refer to host memory */
-  gpu?: { total: number; available: number };
+  /** memory of the GPU that computes; the numbers above then refer to host memory */
+  gpu?: GpuMemory;
+}
+
+/** Bytes of a GPU. */
+export interface GpuMemory {
+  total: number;
+  /** not used by any process */
+  available: number;
+  /** in live tensors of this process, if the engine reports it; likewise the next two */
+  inUse?: number;
+  /** most in use at one time */
+  peak?: number;
+  /** kept for reuse */
+  cached?: number;
 }
 
 /** An open engine: the registered tfjs backend is current, and tf.* computes on it. */

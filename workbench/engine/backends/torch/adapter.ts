@@ -89,7 +89,8 @@ function checkPrecision(precision: Precision, device: string): void {
 }
 
 function setPrecision(addon: Addon, precision: Precision, device: string): void {
-  if (device.startsWith("cuda")) addon.allowTf32(precision === "tf32");
+  // With bfloat16, the products that stay in float32 are at least as precise as the others.
+  if (device.startsWith("cuda")) addon.allowTf32(precision !== "float32");
   (tf.backend() as TorchBackend).useBfloat16(precision === "bfloat16");
 }
 

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
 import { kernelsToAskFor } from "../../../../native/kernel-record.ts";
 import { EngineError } from "../../core/errors.ts";
+import type { GpuMemory } from "../../core/types.ts";
 
 /** A tensor in the addon. */
 export type Handle = number;
@@ -66,8 +67,11 @@ export interface Addon {
   synchronize(device: string): void;
   /** total bytes; creates no context on any GPU */
   cudaDevices(): { name: string; total: number }[];
-  /** bytes; creates the device's context if there is none */
-  cudaMemory(device: string): { total: number; available: number };
+  /**
+   * bytes; creates the device's context if there is none. `inUse`, `peak` and `cached` are those of live tensors and of
+   * memory kept for reuse, from libtorch 2.9
+   */
+  cudaMemory(device: string): GpuMemory;
   /** bytes of host memory; `fresh` counts how often the system was asked for more */
   memory(): { inUse: number; cached: number; peak: number; fresh: number; tensors: number };
   releaseCache(): void;

@@ -1,7 +1,7 @@
 // ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Dtypes and
 // shapes of results are read from the addon.
 
-import type { TensorInfo } from "@tensorflow/tfjs-core";
+import { type TensorInfo, Variable } from "@tensorflow/tfjs-core";
 import { moveToCurrentBackend } from "../../tfjs/internals.ts";
 import { type Addon, type Argument, type Handle, loadAddon } from "./addon.ts";
 
@@ -19,6 +19,10 @@ export interface TorchDataId {
     references: number;
     /** whether it is a weight that is held in half precision and converted to float32 at each use */
     half?: boolean;
+    /** moves a number that is still in host memory to the device */
+    upload?: () => void;
+    /** a copy in bfloat16 of a weight, for products */
+    copy?: Handle;
   };
 }
 
@@ -71,11 +75,41 @@ export function dataOf(dataId: object): NonNullable<TorchDataId["torch"]> {
  * running kernel.
  */
 export function handleOf(tensor: TensorInfo): Handle {
-  const { handle, half } = dataOf(tensor.dataId);
-  return half ? toSingle(handle, "float32") : handle;
+  const data = dataOf(tensor.dataId);
+  data.upload?.();
+  return data.half ? toType(data.handle, "float32") : data.handle;
 }
 
-const toSingle = aten("to", "dtype");
+const toType = aten("to", "dtype");
+
+/**
+ * The handles of the operands of an operator that takes a number from host memory beside a tensor on a GPU, which needs
+ * no copy. The result is on the device.
+ */
+export function operandHandles(a: TensorInfo, b: TensorInfo): [Handle, Handle] {
+  const isNumber = (x: TensorInfo) => dataOf(x.dataId).upload !== undefined;
+  if (isNumber(a) === isNumber(b)) return [handleOf(a), handleOf(b)];
+  return isNumber(a) ? [dataOf(a.dataId).handle, handleOf(b)] : [handleOf(a), dataOf(b.dataId).handle];
+}
+
+/**
+ * The bfloat16 copy of a variable, for products with the precision bfloat16. It is made at the first use and kept until
+ * the variable changes or is disposed of. Undefined for other tensors.
+ */
+export function bfloat16CopyOf(x: TensorInfo): Handle | undefined {
+  const data = dataOf(x.dataId);
+  if (data.copy === undefined && x instanceof Variable && x.dtype === "float32" && !data.half) {
+    data.copy = keepOne(() => toType(x, "bfloat16"));
+  }
+  return data.copy;
+}
+
+/** Must be called when a variable is changed in place. */
+export function forgetCopy(x: TensorInfo): void {
+  const data = dataOf(x.dataId);
+  if (data.copy !== undefined) (addon as Addon).free(data.copy);
+  data.copy = undefined;
+}
 
 /** The handle of a tensor that is held in half precision; undefined for other tensors. */
 export function halfHandleOf(tensor: TensorInfo): Handle | undefined {

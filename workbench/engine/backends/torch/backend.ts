@@ -81,6 +81,17 @@ export class TorchBackend extends KernelBackend {
     return { dataId: this.own(data), shape: info.shape, dtype: type.dtype };
   }
 
+  /** Runs `body` with products in float32 (TF32 on CUDA), whatever the precision is. */
+  withoutBfloat16<Result>(body: () => Result): Result {
+    if (!this.mixed) return body();
+    this.addon.autocast(this.device, false, "bfloat16");
+    try {
+      return body();
+    } finally {
+      this.addon.autocast(this.device, true, "bfloat16");
+    }
+  }
+
   private convert(handle: Handle, dtype: DtypeName): Handle {
     const converted = keepOne(() => cast(handle, dtype));
     this.addon.free(handle);
@@ -111,7 +122,13 @@ export class TorchBackend extends KernelBackend {
     if (dtype === "string") return { handle: -1, strings: values as Uint8Array[], references };
     if (dtype === "complex64") return { handle: this.uploadComplex(values as Float32Array, shape), references };
     const typed = toTyped(values as ArrayLike<number>, dtype);
-    return { handle: this.addon.fromBytes(typed, HELD_AS[dtype], shape, this.device), references };
+    const onto = (device: string) => this.addon.fromBytes(typed, HELD_AS[dtype], shape, device);
+    if (shape.length > 0 || this.device === "cpu") return { handle: onto(this.device), references };
+    return inHostMemory(onto("cpu"), {
+      references,
+      free: (handle) => this.addon.free(handle),
+      move: () => onto(this.device),
+    });
   }
 
   /** `values` contains real and imaginary parts in turn. */
@@ -186,6 +203,7 @@ export class TorchBackend extends KernelBackend {
     owner.torch = undefined;
     this.tensors--;
     if (!data.strings) this.addon.free(data.handle);
+    if (data.copy !== undefined) this.addon.free(data.copy);
     return true;
   }
 
@@ -219,6 +237,20 @@ export class TorchBackend extends KernelBackend {
   }
 
   override dispose(): void {}
+}
+
+/** A single number, which stays in host memory until a kernel needs it on the device. Most never do. */
+function inHostMemory(
+  handle: Handle,
+  { references, free, move }: { references: number; free: (handle: Handle) => void; move: () => Handle },
+): NonNullable<TorchDataId["torch"]> {
+  const data: NonNullable<TorchDataId["torch"]> = { handle, references };
+  data.upload = () => {
+    free(data.handle);
+    data.handle = move();
+    data.upload = undefined;
+  };
+  return data;
 }
 
 /** The addon of an open backend. */

@@ -1,7 +1,7 @@
 // Elementwise kernels: unary and binary arithmetic, comparisons, activations.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
-import { aten } from "../aten.ts";
+import { aten, operandHandles } from "../aten.ts";
 import type { KernelTable, TorchKernel } from "../register.ts";
 
 const add = aten("add", "Tensor");
@@ -34,6 +34,12 @@ const unary = (name: string): TorchKernel => {
 const binary = (name: string, overload = "Tensor"): TorchKernel => {
   const operator = aten(name, overload);
   return ({ a, b }) => operator(a, b);
+};
+
+/** A binary operator that takes a number from host memory beside a tensor on a GPU. */
+const withNumber = (name: string, overload = "Tensor"): TorchKernel => {
+  const operator = aten(name, overload);
+  return ({ a, b }) => operator(...operandHandles(a, b));
 };
 
 /** Applies a division so that integer division by zero gives 0, as in TensorFlow.js. In ATen it is an error. */
@@ -91,27 +97,27 @@ export const elementwise: KernelTable = {
     return x.dtype === "float32" ? where(isNan(x), x, step) : cast(step, x.dtype);
   },
 
-  Add: binary("add"),
-  Sub: binary("sub"),
-  Multiply: binary("mul"),
-  RealDiv: binary("div"),
+  Add: withNumber("add"),
+  Sub: withNumber("sub"),
+  Multiply: withNumber("mul"),
+  RealDiv: withNumber("div"),
   FloorDiv: ({ a, b }) => guardZero(b, (divisor) => divideRounded(a, divisor, "floor")),
   Mod: ({ a, b }) => guardZero(b, (divisor) => remainder(a, divisor)),
   Pow: binary("pow", "Tensor_Tensor"),
-  Maximum: binary("maximum", ""),
-  Minimum: binary("minimum", ""),
+  Maximum: withNumber("maximum", ""),
+  Minimum: withNumber("minimum", ""),
   Atan2: binary("atan2", ""),
   BitwiseAnd: binary("bitwise_and"),
   SquaredDifference: ({ a, b }) => {
     const difference = sub(a, b);
     return mul(difference, difference);
   },
-  Equal: binary("eq"),
-  NotEqual: binary("ne"),
-  Greater: binary("gt"),
-  GreaterEqual: binary("ge"),
-  Less: binary("lt"),
-  LessEqual: binary("le"),
+  Equal: withNumber("eq"),
+  NotEqual: withNumber("ne"),
+  Greater: withNumber("gt"),
+  GreaterEqual: withNumber("ge"),
+  Less: withNumber("lt"),
+  LessEqual: withNumber("le"),
   LogicalAnd: binary("logical_and", ""),
   LogicalOr: binary("logical_or", ""),
   Select: ({ condition, t, e }) => where(condition, t, e),

@@ -6,7 +6,7 @@
 import type { TensorInfo, Variable } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import { tensorOf } from "../../../tfjs/internals.ts";
-import { aten, CONTIGUOUS_FORMAT, dataOf, halfHandleOf, handleOf, keepOne, STRIDED } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT, dataOf, forgetCopy, halfHandleOf, handleOf, keepOne, STRIDED } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable } from "../register.ts";
 import { sameData } from "./creation.ts";
@@ -44,6 +44,7 @@ export const fusedInPlace: KernelTable = {
     const lists = [0, 1, 2, 3].map((at) => operands.slice(at * count, (at + 1) * count));
     const [parameters, gradients, first, second] = lists as [Variable[], TensorInfo[], Variable[], Variable[]];
     for (const variable of [...parameters, ...first, ...second]) prepare(variable, backend);
+    for (const variable of parameters) forgetCopy(variable);
     const scale = operands[4 * count] ?? null;
     const settings = [learningRate, beta1, beta2, epsilon, weightDecay, step] as const;
     adamwInPlace(parameters, gradients, first, second, ...settings, scale);
@@ -53,6 +54,7 @@ export const fusedInPlace: KernelTable = {
   [names.WRITE_ROWS]: fusedKernel<names.WriteRowsInputs, names.WriteRowsAttributes>(
     ({ buffer, rows }, { at }, backend) => {
       if (backend.isShared(buffer)) moveToOwnMemory(buffer as TensorInfo as Variable, backend);
+      forgetCopy(buffer);
       const axis = buffer.shape.length - 2;
       copyInPlace(narrow(buffer, axis, at, rows.shape[axis] as number), rows);
       return [];
@@ -76,6 +78,7 @@ export const fusedInPlace: KernelTable = {
 
   [names.WRITE_VALUES]: fusedKernel<names.WriteValuesInputs, names.WriteValuesAttributes>(
     ({ buffer }, { at, bytes, type }) => {
+      forgetCopy(buffer);
       currentAddon().writeValues(dataOf(buffer.dataId).handle, at, bytes, type);
       return [];
     },

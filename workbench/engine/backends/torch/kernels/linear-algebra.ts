@@ -4,7 +4,7 @@
 import { backend_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, CONTIGUOUS_FORMAT, infoOf } from "../aten.ts";
+import { aten, bfloat16CopyOf, CONTIGUOUS_FORMAT, infoOf } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable } from "../register.ts";
 import { activate } from "./elementwise.ts";
@@ -38,7 +38,7 @@ type Transposed = { transposeA: boolean; transposeB: boolean };
 function product(a: TensorInfo, b: TensorInfo, { transposeA, transposeB }: Transposed, backend: TorchBackend): Handle {
   // Integer products exist on the CPU only; float64 holds every int32 product that does not overflow.
   const integers = a.dtype === "int32" && backend.device !== "cpu";
-  const prepare = (x: TensorInfo) => (integers ? cast(x, "float64") : x);
+  const prepare = (x: TensorInfo) => (integers ? cast(x, "float64") : backend.mixed ? (bfloat16CopyOf(x) ?? x) : x);
   checkProduct(a.shape, b.shape, { transposeA, transposeB });
   const left = transposeA ? transpose(prepare(a), -2, -1) : prepare(a);
   const right = transposeB ? transpose(prepare(b), -2, -1) : prepare(b);

@@ -6,7 +6,7 @@
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { LinearInputs, WeightLayout } from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, halfHandleOf, keepNone, STRIDED } from "../aten.ts";
+import { aten, bfloat16CopyOf, halfHandleOf, keepNone, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 
 const fewRows = aten("few_rows_product", "", "gblr");
@@ -37,15 +37,21 @@ export function weightProduct(inputs: LinearInputs, layout: WeightLayout, backen
   const left = shape.length === 2 ? x : reshape(x, [rows, shape[shape.length - 1] as number]);
   const result =
     half === undefined
-      ? singleProduct(left, inputs, layout)
+      ? singleProduct(left, inputs, layout, backend)
       : halfProduct({ left, rows, weight, half, bias, layout }, backend);
   const nOut = weight.shape[layout === "out_in" ? 0 : 1] as number;
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
 }
 
 /** `left`: x as (rows, n_in) */
-function singleProduct(left: TensorInfo | Handle, { weight, bias }: LinearInputs, layout: WeightLayout): Handle {
-  const right = layout === "out_in" ? transpose(weight) : weight;
+function singleProduct(
+  left: TensorInfo | Handle,
+  { weight, bias }: LinearInputs,
+  layout: WeightLayout,
+  backend: TorchBackend,
+): Handle {
+  const held = (backend.mixed && bfloat16CopyOf(weight)) || weight;
+  const right = layout === "out_in" ? transpose(held) : held;
   return bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
 }
 

@@ -143,6 +143,8 @@ export interface Inspected {
   cost: number;
   /** `all`: the number of blocks, including dead ones; `rank`: the rank of each block */
   blocks?: { layout: BlockLayout; all: number; rank: number };
+  /** the forms that the layer can have in inference, if there are several */
+  forms?: readonly FormCost[];
 }
 
 /** The matrix of one layer: its structure and parameters. */
@@ -159,11 +161,15 @@ export const FORM_NAMES = ["dense", "lowrank", "packed", "panels"] as const;
 /** Name of a form in inference. */
 export type FormName = (typeof FORM_NAMES)[number];
 
-/** A form that a matrix can have in inference. */
-export interface InferenceForm {
+/** What a form costs. */
+export interface FormCost {
   name: FormName;
   /** multiply-adds per row */
   cost: number;
+}
+
+/** A form that a matrix can have in inference. */
+export interface InferenceForm extends FormCost {
   /** Makes it. The caller disposes of the tensors. */
   make(): Promise<HeldMatrix>;
 }

@@ -94,6 +94,8 @@ export interface StartOptions {
   searchSteps: number;
   /** GBLR: blocks of a `search` by outputs begin and end at multiples of this number of samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: rank of the blocks of a `search` by outputs, whose ranks share a span. Default 1 */
+  blockRank?: number | undefined;
   /** GBLR: blocks of a `search` by outputs do not cancel each other, so that they can be trained. Default false */
   stableBlocks?: boolean | undefined;
   /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */

@@ -32,7 +32,7 @@ const evaluated = (...args: string[]) =>
 
 test("multiplies with the named form, and without a name with the one that is chosen", async () => {
   const losses: number[] = [];
-  for (const form of [...FORM_NAMES, "auto"]) {
+  for (const form of [...FORM_NAMES, "auto", "measure"]) {
     let stdout = "";
     const { kernelNames } = await tf.profile(async () => {
       const done = await evaluated("--form", form);
@@ -50,5 +50,5 @@ test("multiplies with the named form, and without a name with the one that is ch
 test("refuses a form that does not exist in one line", async () => {
   const { code, stderr } = await evaluated("--form", "diagonal");
   expect(code).toBe(2);
-  expect(stderr).toContain("Allowed choices are auto, dense, lowrank, packed, panels.");
+  expect(stderr).toContain("Allowed choices are auto, measure, dense, lowrank, packed, panels.");
 });

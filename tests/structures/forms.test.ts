@@ -5,8 +5,19 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { openedEngine } from "../../workbench/engine/core/open.ts";
+import type { Engine } from "../../workbench/engine/core/types.ts";
 import type { PackedGblr } from "../../workbench/gblr/packed.ts";
-import { FormChoices, type FormQuestion, type MeasuredForm } from "../../workbench/structures/inference/choice.ts";
+import { FormChoices, type FormQuestion } from "../../workbench/structures/inference/choice.ts";
+import {
+  formKey,
+  keepForm,
+  knownForms,
+  type MeasuredForm,
+  processor,
+  readForms,
+  summarizeForms,
+} from "../../workbench/structures/inference/kept-forms.ts";
 import { formsOfBlocks, packedStructure } from "../../workbench/structures/inference/packed.ts";
 import { FORM_NAMES, type FormName } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -138,8 +149,9 @@ forEachEngine("the form of a layer in inference", (_, { name: engine, options: {
       expect(lost.measured.times).toBe(1);
     }
     // Neither are drafts of files left.
-    expect(readdirSync(folder).toSorted()).toEqual(["a-folder.json", "deep"]);
-    expect(readdirSync(join(folder, "deep"))).toEqual(["large.json"]);
+    const filesIn = (place: string) => readdirSync(place).filter((name) => !name.endsWith(".lock"));
+    expect(filesIn(folder).toSorted()).toEqual(["a-folder.json", "deep"]);
+    expect(filesIn(join(folder, "deep"))).toEqual(["large.json"]);
   });
 
   test.skipIf(engine !== "torch")("is kept in the cache if asked, apart for other kernels", async () => {
@@ -155,6 +167,34 @@ forEachEngine("the form of a layer in inference", (_, { name: engine, options: {
     expect(Object.keys(kept.choices).length).toBe(2);
     expect(existsSync(join(folder, "elsewhere.json"))).toBe(false);
   });
+
+  test.skipIf(engine !== "torch")(
+    "is measured again if asked, once in a process, and then known for the layer",
+    async () => {
+      const file = join(folder, "again.json");
+      const chosen = async (choices: FormChoices) => {
+        const { structure, parameters } = await choices.choose(formsOf(large()), { ...sizes, ...MANY });
+        tf.dispose({ ...parameters });
+        return structure.name;
+      };
+      expect(await chosen(choicesOf("dense", file).choices)).toBe("dense");
+      const later = choicesOf("panels", file);
+      later.choices.measuresAgain = true;
+      for (let time = 0; time < 2; time++) expect(await chosen(later.choices)).toBe("panels");
+      expect(later.measured.times).toBe(1);
+      expect(await chosen(choicesOf("lowrank", file).choices)).toBe("panels");
+      // What inspection shows: the choice of this layer, and none for layers of another size or cost.
+      const costs = formsOf(large());
+      const known = knownForms(readForms(file), { ...sizes, costs });
+      expect(known).toEqual([
+        { form: "panels", seconds: { dense: 2, lowrank: 2, panels: 1 }, rows: 512, settings: known[0]?.settings ?? "" },
+      ]);
+      expect(known[0]?.settings).toContain(`float32, ${(openedEngine() as Engine).threads} threads`);
+      expect(knownForms(readForms(file), { ...sizes, nIn: 521, costs })).toEqual([]);
+      const denser = formsOf(packedMatrix({ ...sizes, blocks: 40, width: 90 }));
+      expect(knownForms(readForms(file), { ...sizes, costs: denser })).toEqual([]);
+    },
+  );
 
   test.skipIf(engine !== "torch")("is measured with the clock by default", async () => {
     const file = join(folder, "clock.json");
@@ -175,4 +215,22 @@ forEachEngine("the form of a layer in inference", (_, { name: engine, options: {
       expect(Object.values(seconds).every((time) => time > 0)).toBe(true);
     }
   });
+});
+
+test("choices of processes that measure at the same time are all kept", async () => {
+  const GBLR_CACHE = join(folder, "shared");
+  const file = join(GBLR_CACHE, "forms.json");
+  const script = join(folder, "keep.ts");
+  const source = join(import.meta.dir, "../../workbench/structures/inference/kept-forms.ts");
+  writeFileSync(
+    script,
+    `import { keepForm } from ${JSON.stringify(source)};
+     for (let i = 0; i < 20; i++) await keepForm(process.argv[2], process.argv[3] + i, { form: "dense", seconds: {} });`,
+  );
+  const writers = ["a", "b", "c"].map((name) => Bun.spawn([process.execPath, script, file, name]).exited);
+  expect(await Promise.all(writers)).toEqual([0, 0, 0]);
+  expect(Object.keys(readForms(file)).length).toBe(60);
+  const key = { nIn: 520, nOut: 512, costs: [], rows: "few", settings: "of a test" } as const;
+  await keepForm(file, formKey(key), { form: "panels", seconds: { panels: 1 } });
+  expect(summarizeForms({ GBLR_CACHE })).toEqual({ file, processor: processor(), choices: 1, others: 60 });
 });

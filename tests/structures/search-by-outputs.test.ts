@@ -139,3 +139,36 @@ forEachEngine("init search by outputs", (engine) => {
     expect(liveTensors()).toEqual(before);
   });
 });
+
+forEachEngine("the search by outputs with a block rank", () => {
+  const started = async (matrix: Values, options: { budget: number; blockRank: number }) => {
+    const [target, seen] = [tensorOf(matrix), tensorOf(covariance("many mixed inputs", matrix.columns))];
+    const { budget, blockRank } = options;
+    const events = start(target, { ...optionsFor(matrix, budget), covariance: seen, blockRank });
+    try {
+      let next = await events.next();
+      while (!next.done) next = await events.next();
+      return next.value;
+    } finally {
+      tf.dispose([target, seen]);
+    }
+  };
+  const zeros: Values = { rows: 32, columns: 24, values: new Float64Array(32 * 24) };
+
+  test("takes blocks of that rank and full width where it finds none", async () => {
+    const { parameters, by } = await started(zeros, { budget: 0.6, blockRank: 4 });
+    expect(by).toBe("activation");
+    // 460 multiply-adds pay for two blocks of 4 · 56.
+    expect(parameters.lr_weight1?.shape).toEqual([2, 4, 24]);
+    expect(parameters.lr_weight2?.shape).toEqual([2, 32, 4]);
+    expect([...((await parameters.widths?.data()) ?? [])]).toEqual([1, 1, 1, 1]);
+    tf.dispose(Object.values(parameters));
+  });
+
+  test("refuses a layer that cannot pay for one block, in one line", async () => {
+    const refused = await started(zeros, { budget: 0.2, blockRank: 4 }).catch((error: Error) => error.message);
+    expect(refused).toBe(
+      "layers.0.fc may cost 153 multiply-adds per row, one block of rank 4 costs 224; give a smaller --block-rank, or leave the layer out with --layers",
+    );
+  });
+});

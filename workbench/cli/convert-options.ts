@@ -79,6 +79,11 @@ export function addConversionOptions(command: Command): void {
       countFrom(1),
     )
     .option(
+      "--block-rank <ranks>",
+      "with --init search and --calibrate: rank of the blocks of gblr, whose ranks share a span (default: 1)",
+      countFrom(1),
+    )
+    .option(
       "--stable-blocks",
       "with --init search and --calibrate: blocks of gblr that do not cancel each other, so that they can be trained",
     );
@@ -162,6 +167,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   searchSteps: number;
   /** samples */
   quantum?: number;
+  /** ranks of a block */
+  blockRank?: number;
   stableBlocks?: boolean;
   /** number type of dense weights in memory */
   dtype?: WeightType;
@@ -260,6 +267,9 @@ function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
   if (options.quantum !== undefined && (init !== "search" || calibrate === undefined)) {
     throw new UsageError("--quantum needs --init search and --calibrate; give them, or leave out --quantum");
+  }
+  if (options.blockRank !== undefined && (init !== "search" || calibrate === undefined)) {
+    throw new UsageError("--block-rank needs --init search and --calibrate; give them, or leave out --block-rank");
   }
   if (options.stableBlocks && (init !== "search" || calibrate === undefined)) {
     throw new UsageError(

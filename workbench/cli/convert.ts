@@ -162,7 +162,7 @@ async function* convertAndSave(
   options: ConvertVerbOptions,
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Done> {
-  const { allocate: allocation, init, seed, searchSteps, quantum, stableBlocks, dryRun } = options;
+  const { allocate: allocation, init, seed, searchSteps, quantum, blockRank, stableBlocks, dryRun } = options;
   const source = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
   const model = yield* load(source.folder, { dtype: options.dtype });
@@ -184,7 +184,8 @@ async function* convertAndSave(
     const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
     const layersFolder = `${resolve(options.out as string)}.layers`;
     const finished = new FinishedLayers(layersFolder, identityOf(options, source, engine));
-    const chosen = { allocation, init, seed, searchSteps, quantum, stableBlocks, reorder: requestOf(options) };
+    const search = { init, seed, searchSteps, quantum, blockRank, stableBlocks };
+    const chosen = { allocation, ...search, reorder: requestOf(options) };
     let notes: readonly string[] = [];
     let converted: Converted;
     let checked: ConversionCheck | undefined;

@@ -1,5 +1,6 @@
-// `gblr doctor`: shows which engines work on this machine, their speed, and how to install missing ones. It changes
-// nothing and does not use the network. doctor/collect.ts collects the report, doctor/tables.ts prints it.
+// `gblr doctor`: shows which engines work on this machine, their speed, how to install missing ones, and how many forms
+// of layers were measured. It changes nothing and does not use the network. doctor/collect.ts collects the report,
+// doctor/tables.ts prints it.
 
 import process from "node:process";
 import type { Command } from "commander";

@@ -17,17 +17,13 @@ import { isZooName } from "../../hub/zoo/releases.ts";
 import { chooseLayers } from "../compress/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import type { StageContext } from "../pipeline/stage.ts";
-import {
-  type Described,
-  describe,
-  type InspectedLayer,
-  type Inspection,
-  type Total,
-} from "../report/describe-model.ts";
+import { type Described, describe, type InspectedLayer, type Total } from "../report/describe-model.ts";
 import { shortNames } from "../report/layer-names.ts";
 import { sparkline } from "../report/layer-summary.ts";
 import { structurePicture } from "../report/pictures/layout-picture.ts";
 import { renderPng } from "../report/pictures/png.ts";
+import { formsPath, readForms } from "../structures/inference/kept-forms.ts";
+import { formLines } from "./inspect/forms.ts";
 import { retryNote } from "./pull.ts";
 import { JSON_DOCUMENT, MODEL_ARGUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
@@ -59,6 +55,10 @@ cost    multiply-adds per row of input (per position for convolutions), as the
 share   cost relative to the dense layer
 padding zeros that inference on the CPU multiplies beside the blocks, relative
         to their cost
+
+Of large GBLR layers, the forms that were timed on this machine follow: which
+one is taken in evaluation (many rows) and in generation (one row), and the
+times of all. "gblr eval", "generate" and others measure them.
 
 Masks are counted as 0 or 1, unless config.json has "gblr.sigma", the σ of
 smooth masks.
@@ -124,12 +124,16 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
     const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: name });
     if (layers.length === 0) throw new CommandFailed(`${name} has no linear layer, so there is nothing to inspect`);
     const sigma = model.config?.sigma;
-    const described = await describe({ ...found, layers }, { path: name, ...(sigma !== undefined && { sigma }) });
+    const choices = readForms(formsPath(process.env));
+    const described = await describe(
+      { ...found, layers },
+      { path: name, choices, ...(sigma !== undefined && { sigma }) },
+    );
     if (plot !== undefined) await writePlot(plot, described);
     const { inspection } = described;
     const text = json
       ? JSON.stringify({ ...inspection, ...(plot !== undefined && { plot }) }, null, 2)
-      : printInspection(inspection, { palette: paletteFor(process.stdout, process.env), ...(plot && { plot }) });
+      : printInspection(described, { palette: paletteFor(process.stdout, process.env), ...(plot && { plot }) });
     process.stdout.write(`${text}\n`);
   } finally {
     await model.tensors.close();
@@ -179,7 +183,8 @@ const COLUMNS: readonly Column[] = [
 
 const SHORTEST_NAME = 12;
 
-function printInspection({ model, layers, totals, embeddings }: Inspection, { palette, plot }: PrintOptions): string {
+function printInspection({ inspection, timed }: Described, { palette, plot }: PrintOptions): string {
+  const { model, layers, totals, embeddings } = inspection;
   const [names, ...others] = COLUMNS.map((column) => cellsOf(column, layers, palette));
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
@@ -199,6 +204,7 @@ function printInspection({ model, layers, totals, embeddings }: Inspection, { pa
     ...(kinds > 0 && kinds < layers.length ? [totalLine("structured layers", totals.structured)] : []),
     totalLine("all layers", totals.all),
     ...(embeddings.length > 0 ? wrap(`embedding tables, not counted: ${visible(embeddings.join(", "))}`) : []),
+    ...formLines(layers, { timed, palette }),
     ...(plot === undefined ? [] : [`picture of the blocks: ${plot}`]),
   ].join("\n");
 }

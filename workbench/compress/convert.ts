@@ -51,6 +51,8 @@ export interface ConvertOptions {
   searchSteps?: number;
   /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: rank of the blocks of a search by outputs. Default 1 */
+  blockRank?: number | undefined;
   /** GBLR: blocks of a search by outputs do not cancel each other, so that they can be trained. Default false */
   stableBlocks?: boolean | undefined;
   /** decompositions computed by the plan. Default none */
@@ -153,10 +155,11 @@ export async function* convert(
 /** What the result depends on besides weights and covariances. */
 function settingsOf(
   plan: ConversionPlan,
-  { init, locations, seed, searchSteps, quantum, stableBlocks, whitening }: ConvertOptions,
+  { init, locations, seed, searchSteps, quantum, blockRank, stableBlocks, whitening }: ConvertOptions,
 ): object {
   const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
-  return { asked: plan.asked, layers, init, locations, seed, searchSteps, quantum, stableBlocks, whitening };
+  const search = { searchSteps, quantum, blockRank, stableBlocks };
+  return { asked: plan.asked, layers, init, locations, seed, ...search, whitening };
 }
 
 /** Puts a layer of an earlier process in place; undefined if there is none. */
@@ -206,6 +209,7 @@ async function* convertLayer(
     locations,
     signal,
     quantum,
+    blockRank,
     stableBlocks,
     seed = 0,
     searchSteps = 1000,
@@ -230,7 +234,7 @@ async function* convertLayer(
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const importance = options.importances?.get(layer.name);
-    const search = { searchSteps, quantum, stableBlocks };
+    const search = { searchSteps, quantum, blockRank, stableBlocks };
     const start = { structure, layer, covariance, importance, ...search, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search by entries compares its result with initialization `svd`; both use the same triples.

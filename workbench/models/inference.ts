@@ -5,7 +5,8 @@ import { type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfj
 import type { ConvolutionInfo } from "../architectures/network.ts";
 import { kernelOf, kernelOfPositions } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
-import { formChoices, type Rows } from "../structures/inference/choice.ts";
+import { formChoices } from "../structures/inference/choice.ts";
+import type { Rows } from "../structures/inference/kept-forms.ts";
 import type { StructureParameters } from "../structures/structure.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";

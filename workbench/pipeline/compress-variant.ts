@@ -157,7 +157,8 @@ async function* conversion(
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data, cache } = options;
-  const { seed, searchSteps, locations, quantum, stableBlocks, sequential, damping, whitening, maskSigma } = settings;
+  const { seed, searchSteps, locations, quantum, blockRank, stableBlocks } = settings;
+  const { sequential, damping, whitening, maskSigma } = settings;
   const { calibrationSamples: samples, calibrationSeed, microBatch: batch } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
@@ -169,7 +170,7 @@ async function* conversion(
   const isCalibrated = needsCalibration(init) || INIT_KINDS[init].isByOutputs || allocation === "loss" || sequential;
   const chosen = { samples, batch, seed: calibrationSeed };
   const calibration = isCalibrated ? hashedCalibration(data.calibration(chosen)) : undefined;
-  const search = { init, seed, searchSteps, locations, quantum, stableBlocks };
+  const search = { init, seed, searchSteps, locations, quantum, blockRank, stableBlocks };
   const how = { allocation, ...search, signal: context.signal };
   const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
   const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };

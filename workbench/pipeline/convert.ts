@@ -49,6 +49,8 @@ export interface ConvertStageOptions {
   locations?: string;
   /** GBLR: blocks of a search by outputs begin and end at multiples of so many samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: rank of the blocks of a search by outputs. Default 1 */
+  blockRank?: number | undefined;
   /** GBLR: blocks of a search by outputs do not cancel each other, so that they can be trained. Default false */
   stableBlocks?: boolean | undefined;
   /** puts units in order before anything else. Default: they stay as they are */
@@ -104,7 +106,7 @@ export async function* convertModel(
   model: Model,
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
-  const { allocation, init, seed, searchSteps, locations, quantum, stableBlocks, calibration: data, signal } = options;
+  const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
   const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
@@ -153,8 +155,9 @@ export async function* convertModel(
       init,
       seed,
       searchSteps,
-      quantum,
-      stableBlocks,
+      quantum: options.quantum,
+      blockRank: options.blockRank,
+      stableBlocks: options.stableBlocks,
       decompositions,
       signal,
       finished,

@@ -254,6 +254,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
   if (settings.quantum !== undefined && settings.init !== "search") problems.push("--quantum needs --init search");
+  if (settings.blockRank !== undefined && settings.init !== "search") problems.push("--block-rank needs --init search");
   if (settings.stableBlocks && settings.init !== "search") problems.push("--stable-blocks needs --init search");
   if (sigma && (sigma[0] as number) > (sigma[1] as number)) {
     problems.push(`--sigma ${sigma} decreases; give the smaller value first`);

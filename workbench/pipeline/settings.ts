@@ -135,6 +135,10 @@ export const experimentShape = (items: string) => ({
       "with --init search: blocks of gblr begin and end at multiples of so many samples (default: 1)",
       "samples",
     ).optional(),
+    blockRank: count(
+      "with --init search: rank of the blocks of gblr, whose ranks share a span (default: 1)",
+      "ranks",
+    ).optional(),
     stableBlocks: z.boolean().optional().meta({
       description: "keep blocks of gblr from cancelling each other, with --init search, so that they can be trained",
     }),

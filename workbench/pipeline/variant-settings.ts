@@ -14,7 +14,7 @@ type SettingName = keyof typeof SHAPE;
 /** Settings of the compression that variants and rows have by other names, or that cannot differ. */
 const NAMED_OTHERWISE = ["structure", "compare", "widths", "flops", "budget", "allocate", "init"];
 /** Settings of the block search of GBLR. */
-const OF_SEARCH = ["quantum", "stableBlocks"];
+const OF_SEARCH = ["quantum", "blockRank", "stableBlocks"];
 /** Settings of GBLR's widths, of the training too. */
 const OF_WIDTHS = [...OF_SEARCH, "maskSigma", "shrink", "structureLearningRate"];
 const ALL = Object.keys(SHAPE) as SettingName[];

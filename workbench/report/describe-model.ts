@@ -3,6 +3,7 @@
 
 import { checkModel, isDense, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";
+import { type KnownForm, knownForms, LEAST_ENTRIES, type MeasuredForms } from "../structures/inference/kept-forms.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { BlockLayout, Inspected } from "../structures/structure.ts";
 import { type BlockSummary, costOf, type LayerCost, type Size, summarizeBlocks } from "./layer-summary.ts";
@@ -14,6 +15,8 @@ export interface InspectedLayer extends Size, LayerCost {
   structure: string;
   /** set for GBLR layers only */
   blocks?: BlockSummary;
+  /** the form that is chosen in inference, by number of rows and settings of the engine; absent if none was measured */
+  forms?: KnownForm[];
 }
 
 /** Totals over several layers. */
@@ -46,6 +49,8 @@ export interface Described {
   inspection: Inspection;
   /** block layouts of the GBLR layers, by layer name */
   layouts: Map<string, BlockLayout>;
+  /** names of the layers that can have several forms in inference and are large enough that these are timed */
+  timed: ReadonlySet<string>;
 }
 
 interface DescribeOptions {
@@ -53,6 +58,8 @@ interface DescribeOptions {
   path: string;
   /** σ of the masks of trainable layers. Default: boxcar masks */
   sigma?: number;
+  /** the choices of forms that were measured. Default none */
+  choices?: MeasuredForms;
 }
 
 /** Number of layers that are read concurrently, for models on the Hub. */
@@ -75,7 +82,7 @@ export async function describeModel(path: string): Promise<Described> {
 /** Describes layers that have been found in a model already, on disk or on the Hub. */
 export async function describe(
   { layers, embeddings }: ModelLayers,
-  { path, sigma }: DescribeOptions,
+  { path, sigma, choices = {} }: DescribeOptions,
 ): Promise<Described> {
   const found: Inspected[] = [];
   await eachOf([...layers.entries()], { connections: CONNECTIONS }, async ([i, layer]) => {
@@ -84,10 +91,11 @@ export async function describe(
   const layouts = new Map(
     layers.flatMap(({ name }, i) => (found[i]?.blocks ? [[name, found[i].blocks.layout] as const] : [])),
   );
-  const described = layers.map((layer, i) => describeLayer(layer, found[i] as Inspected));
+  const described = layers.map((layer, i) => describeLayer(layer, found[i] as Inspected, choices));
   const structured = described.filter(({ structure }) => !isDense(structure));
   const totals = { structured: totalOf(structured), all: totalOf(described) };
-  return { inspection: { model: path, layers: described, totals, embeddings }, layouts };
+  const timed = new Set(layers.flatMap((layer, i) => (isTimed(layer, found[i] as Inspected) ? [layer.name] : [])));
+  return { inspection: { model: path, layers: described, totals, embeddings }, layouts, timed };
 }
 
 /** Cost and blocks of a layer, computed by its structure. Default: one multiply-add per stored value. */
@@ -97,10 +105,18 @@ async function inspected(layer: StoredLayer, sigma: number | undefined): Promise
   return found ?? { cost: sum(Object.values(layer.shapes).map(size)) };
 }
 
-function describeLayer({ name, structure, nIn, nOut }: StoredLayer, { cost, blocks }: Inspected): InspectedLayer {
+/** Whether the forms of a layer are timed, see structures/inference/choice.ts. */
+const isTimed = ({ nIn, nOut, kernel }: StoredLayer, { forms }: Inspected): boolean =>
+  forms !== undefined && kernel === undefined && nIn * nOut >= LEAST_ENTRIES;
+
+function describeLayer(layer: StoredLayer, found: Inspected, choices: MeasuredForms): InspectedLayer {
+  const { name, structure, nIn, nOut } = layer;
+  const { cost, blocks, forms: costs = [] } = found;
+  const forms = isTimed(layer, found) ? knownForms(choices, { nIn, nOut, costs }) : [];
   return {
     ...{ name, structure, nIn, nOut, ...costOf(cost, { nIn, nOut }) },
     ...(blocks && { blocks: summarizeBlocks(blocks.layout, blocks) }),
+    ...(forms.length > 0 && { forms }),
   };
 }
 

@@ -2,7 +2,7 @@
 // it minimizes the output error for the covariance found by calibration, or without one the error of the entries.
 // `activation` minimizes the output error of blocks of full width.
 
-import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { dispose, ones, reshape, slice, type Tensor2D, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
 import {
   activationAwareSvd,
@@ -39,8 +39,8 @@ async function* searchByOutputs(
   covariance: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { layer, quantum = 1, stableBlocks: stable, signal } = options;
-  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum, stable })) {
+  const { layer, quantum = 1, blockRank = 1, stableBlocks: stable, signal } = options;
+  for await (const event of searchTiles(weight, covariance, { allowed: layer.cost, quantum, blockRank, stable })) {
     if (event.type === "found") {
       const { parameters, tiles } = event;
       return { parameters: { ...parameters }, by: "search", tiles };
@@ -49,11 +49,45 @@ async function* searchByOutputs(
     await eventLoopTurn();
     signal?.throwIfAborted();
   }
+  if (blockRank > 1) return { parameters: await wholeBlocks(weight, covariance, options), by: "activation" };
   const { widths: _, ...others } = options;
   const { nIn, nOut, allowed } = layer;
   // Without a remainder of the budget there is no narrower block, whose width would be no multiple of the quantum.
   const whole = quantum === 1 ? layer : { ...layer, allowed: allowed - (allowed % (nIn + nOut)) };
   return yield* nearestInOutputs(weight, { ...others, layer: whole });
+}
+
+/**
+ * As many blocks of a rank and of full width as are affordable, nearest in outputs.
+ * @throws EngineError if not even one is
+ */
+async function wholeBlocks(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  options: StartOptions,
+): Promise<StructureParameters> {
+  const { layer, blockRank: rank = 1, triples } = options;
+  const { name, nIn, nOut, allowed } = layer;
+  const blocks = Math.min(Math.floor(allowed / (rank * (nIn + nOut))), Math.floor(Math.min(nIn, nOut) / rank));
+  if (blocks === 0) {
+    throw new EngineError(
+      `${name} may cost ${allowed} multiply-adds per row, one block of rank ${rank} costs ${rank * (nIn + nOut)}`,
+      "give a smaller --block-rank, or leave the layer out with --layers",
+    );
+  }
+  const { singularValues, lr_weight1, lr_weight2 } = await activationAwareSvd(weight, covariance, { triples });
+  const parameters = tidy(() => {
+    const ranks = [blocks, rank] as const;
+    const outputs = reshape(slice(lr_weight2, 0, blocks * rank), [...ranks, nOut]);
+    return {
+      lr_weight1: reshape(slice(lr_weight1, 0, blocks * rank), [...ranks, nIn]),
+      lr_weight2: transpose(outputs, [0, 2, 1]),
+      widths: ones([2, blocks]),
+      locations: zeros([2, blocks]),
+    };
+  });
+  dispose([singularValues, lr_weight1, lr_weight2]);
+  return parameters;
 }
 
 /** The blocks found by the search by entries, or those of `svd` if their error is smaller. */

@@ -23,8 +23,10 @@ import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { cancellationOf, stepSizesBeside } from "./factor-sizes.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
 import { byBlockSearch, nearestInOutputs } from "./gblr-starts.ts";
-import { formsOfBlocks, packedStructure } from "./inference/packed.ts";
+import { formCosts, formsOfBlocks, packedStructure } from "./inference/packed.ts";
 import {
+  type BlockLayout,
+  type FormCost,
   type HeldMatrix,
   type Inspected,
   parametersNamed,
@@ -66,13 +68,21 @@ async function inspectStored(stored: StoredLayer, { sigma }: { sigma?: number | 
   const { nIn, nOut } = stored;
   if (stored.readSpans) {
     const layout = layoutOfSpans(await stored.readSpans(), { nIn, nOut });
-    return { cost: layoutCost(layout), blocks: { layout, all: stored.blocks, rank: 1 } };
+    const forms = formsOfLayout(layout, 1);
+    return { cost: layoutCost(layout), blocks: { layout, all: stored.blocks, rank: 1 }, forms };
   }
   if (!stored.readStructure) throw new TypeError(`${stored.name} is not a GBLR layer`);
   const { rank, blocks: all } = stored;
   const places = await stored.readStructure();
   const layout = layoutOfWidths({ ...places, nIn, nOut, ...(sigma !== undefined && { sigma }) });
-  return { cost: layoutCost(layout, rank), blocks: { layout, all, rank } };
+  return { cost: layoutCost(layout, rank), blocks: { layout, all, rank }, forms: formsOfLayout(layout, rank) };
+}
+
+/** The forms of the packed layer, in which a block of rank r is r blocks. */
+function formsOfLayout({ nIn, nOut, lengthIn, lengthOut }: BlockLayout, rank: number): FormCost[] {
+  const lengths = [...Array.from(lengthIn), ...Array.from(lengthOut)];
+  const values = rank * lengths.reduce((sum, length) => sum + length, 0);
+  return formCosts({ nIn, nOut, blocks: rank * lengthIn.length, values });
 }
 
 /**

@@ -94,6 +94,8 @@ export interface StartOptions {
   searchSteps: number;
   /** GBLR: blocks of a `search` by outputs begin and end at multiples of this number of samples. Default 1 */
   quantum?: number | undefined;
+  /** GBLR: rank of the blocks of a `search` by outputs, whose ranks share a span. Default 1 */
+  blockRank?: number | undefined;
   /** GBLR: blocks of a `search` by outputs do not cancel each other, so that they can be trained. Default false */
   stableBlocks?: boolean | undefined;
   /** most evaluations of the output error by the refit of `activation`, see fit/refit.ts. Default 200 */
@@ -143,6 +145,8 @@ export interface Inspected {
   cost: number;
   /** `all`: the number of blocks, including dead ones; `rank`: the rank of each block */
   blocks?: { layout: BlockLayout; all: number; rank: number };
+  /** the forms that the layer can have in inference, if there are several */
+  forms?: readonly FormCost[];
 }
 
 /** The matrix of one layer: its structure and parameters. */
@@ -159,11 +163,15 @@ export const FORM_NAMES = ["dense", "lowrank", "packed", "panels"] as const;
 /** Name of a form in inference. */
 export type FormName = (typeof FORM_NAMES)[number];
 
-/** A form that a matrix can have in inference. */
-export interface InferenceForm {
+/** What a form costs. */
+export interface FormCost {
   name: FormName;
   /** multiply-adds per row */
   cost: number;
+}
+
+/** A form that a matrix can have in inference. */
+export interface InferenceForm extends FormCost {
   /** Makes it. The caller disposes of the tensors. */
   make(): Promise<HeldMatrix>;
 }

@@ -8,7 +8,7 @@ import { tensor, type Variable } from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import type { TensorFile, TensorSource } from "../../hub/safetensors/index.ts";
 import { isJsonObject, versionProblem } from "../../hub/text/json.ts";
-import { MEASURED_FORMS } from "../structures/inference/choice.ts";
+import { MEASURED_FORMS } from "../structures/inference/kept-forms.ts";
 import { RunError } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { StructureLearning } from "./structure.ts";

@@ -17,6 +17,7 @@ import {
   type Precision,
   type Probe,
 } from "../../engine/core/types.ts";
+import { type FormsSummary, summarizeForms } from "../../structures/inference/kept-forms.ts";
 import { outputOf } from "../shared/subprocess.ts";
 import type { Environment } from "../shared/terminal.ts";
 import type { Task } from "./child.ts";
@@ -60,6 +61,7 @@ export async function collectReport({ requested, quick, environment, onStep }: C
     engines,
     ...blas,
     opened,
+    forms: summarizeForms(environment),
     hub: inspectHub(environment),
   };
 }
@@ -170,6 +172,8 @@ export interface Report {
   blas?: BlasReport | { error: string };
   /** the engine that `requested` opens, or the error */
   opened: Outcome;
+  /** the measured forms of GBLR layers that are kept */
+  forms: FormsSummary;
   hub: HubSettings;
 }
 

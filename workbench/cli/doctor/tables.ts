@@ -3,6 +3,7 @@
 
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/core/types.ts";
+import type { FormsSummary } from "../../structures/inference/kept-forms.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits, WIDTH, wrap } from "../shared/terminal.ts";
 import type { EngineReport, HubSettings, Machine, Outcome, Report } from "./collect.ts";
 
@@ -21,6 +22,9 @@ export function printReport(report: Report, palette: Palette): string {
     "",
     palette.bold("Devices"),
     ...deviceLines(report, palette),
+    "",
+    palette.bold("Forms of GBLR layers in inference"),
+    ...formLines(report.forms, palette),
     "",
     palette.bold("Hugging Face Hub"),
     ...hubLines(report.hub, palette),
@@ -137,11 +141,25 @@ function deviceRow(engine: string, { id, name, memory, software }: DeviceInfo, p
   ];
 }
 
+function formLines({ file, processor, choices, others }: FormsSummary, palette: Palette): string[] {
+  const elsewhere = others > 0 ? `, ${others} on other processors` : "";
+  return fields(
+    {
+      measured: choices + others === 0 ? "none yet" : `${choices} on ${processor}${elsewhere}`,
+      "kept in": file,
+      "measure again": choices === 0 ? undefined : "--form measure of verbs that evaluate or generate",
+      shown: choices === 0 ? undefined : "by gblr inspect, layer by layer",
+    },
+    palette,
+  );
+}
+
 function hubLines({ endpoint, token, home }: HubSettings, palette: Palette): string[] {
   const unset = "not set (HF_TOKEN, or a token file in the cache folder)";
   return fields({ endpoint, token: token.set ? `set, from ${token.source}` : unset, cache: home }, palette);
 }
 
-function fields(values: Readonly<Record<string, string>>, palette: Palette): string[] {
-  return table(Object.entries(values).map(([name, text]): Cell[] => [{ text: name, paint: palette.dim }, { text }]));
+function fields(values: Readonly<Record<string, string | undefined>>, palette: Palette): string[] {
+  const known = Object.entries(values).filter((field): field is [string, string] => field[1] !== undefined);
+  return table(known.map(([name, text]): Cell[] => [{ text: name, paint: palette.dim }, { text }]));
 }

@@ -19,7 +19,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { svd } from "../../engine/linalg/index.ts";
 import { type Factors, jointlyFitted } from "./joint-fit.ts";
-import { type Layout, layoutCost, mostRank, type Tile, tilesInUse } from "./layout.ts";
+import { floorTo, type Layout, layoutCost, mostRank, type Tile, tilesInUse } from "./layout.ts";
 import { lengthOf, type OutputMetric } from "./metric.ts";
 
 /** The ranks that an update may choose from, and the price of a multiply-add in squared error. */
@@ -86,7 +86,8 @@ export class TileFit {
     const { u, s, v } = await svd(seen, { rank: Math.min(high, ...seen.shape) });
     const energies = Float64Array.from(await s.data(), (value) => value * value);
     const real = energies.findLastIndex((energy) => energy > LEAST_ENERGY) + 1;
-    const [least, most] = [Math.min(low, real), Math.min(high, real)];
+    const whole = floorTo(real, this.layout.blockRank);
+    const [least, most] = [Math.min(low, whole), Math.min(high, whole)];
     const rank = this.cheapest(tile, energies, { least, most, price: choice.price });
     const found =
       rank === 0
@@ -128,32 +129,33 @@ export class TileFit {
     for (const [tile, factors] of old.entries()) this.factors[tile] = factors;
   }
 
-  /** Raises and lowers ranks one by one until they cost at most `allowed` and no further rank is affordable. */
+  /** Raises and lowers ranks, one block rank at a time, until they cost at most `allowed` and no further rank is affordable. */
   settle(allowed: number): void {
     const { layout, ranks } = this;
     const open = tilesInUse(layout);
     const changed = (tile: number, by: number) => ranks.map((rank, i) => (i === tile ? rank + by : rank));
-    const energy = (tile: number, at: number) => this.energies[tile]?.[at] ?? 0;
-    const worth = (tile: number, by: 1 | -1) => {
-      const gain = energy(tile, (ranks[tile] as number) + (by === 1 ? 0 : -1));
+    const by = layout.blockRank;
+    const worth = (tile: number, by: number) => {
+      const [from, to] = [ranks[tile] as number, (ranks[tile] as number) + by].toSorted((a, b) => a - b);
+      const gain = (this.energies[tile] ?? new Float64Array()).slice(from, to).reduce((sum, energy) => sum + energy, 0);
       return gain / Math.abs(layoutCost(layout, changed(tile, by)) - layoutCost(layout, ranks));
     };
     while (layoutCost(layout, ranks) > allowed) {
       const least = lowestBy(
         open.filter((tile) => (ranks[tile] as number) > 0),
-        (tile) => worth(tile, -1),
+        (tile) => worth(tile, -by),
       );
       if (least === undefined) break;
-      ranks[least] = (ranks[least] as number) - 1;
+      ranks[least] = (ranks[least] as number) - by;
     }
     for (;;) {
       const affordable = open.filter(
         (tile) =>
-          (ranks[tile] as number) < mostRank(layout, tile, ranks) && layoutCost(layout, changed(tile, 1)) <= allowed,
+          (ranks[tile] as number) < mostRank(layout, tile, ranks) && layoutCost(layout, changed(tile, by)) <= allowed,
       );
-      const best = lowestBy(affordable, (tile) => -worth(tile, 1));
+      const best = lowestBy(affordable, (tile) => -worth(tile, by));
       if (best === undefined) return;
-      ranks[best] = (ranks[best] as number) + 1;
+      ranks[best] = (ranks[best] as number) + by;
     }
   }
 
@@ -202,7 +204,7 @@ export class TileFit {
     let best = { rank: least, value: Number.POSITIVE_INFINITY };
     for (let rank = 0; rank <= Math.min(most, energies.length); rank++) {
       if (rank > 0) left -= energies[rank - 1] as number;
-      if (rank < least) continue;
+      if (rank < least || rank % layout.blockRank !== 0) continue;
       const value = left + price * costAt(rank);
       if (value < best.value) best = { rank, value };
     }

@@ -2,7 +2,7 @@
 // multiply-add, which is adapted until the cost meets the budget.
 
 import type { TileFit } from "./fit.ts";
-import { equalRanks, type Tile, tilesInUse } from "./layout.ts";
+import { ceilTo, equalRanks, floorTo, type Tile, tilesInUse } from "./layout.ts";
 
 /** Most rounds with fixed ranks at the end. They stop early when one lowers the error by less than `LEAST_GAIN`. */
 export const LAST_ROUNDS = 12;
@@ -32,7 +32,7 @@ export class LayoutSearch {
   /** Fits all tiles with their initial ranks: the shared tile with its share, the groups with equal ranks. */
   async start(): Promise<void> {
     const { layout } = this.fit;
-    await this.fitWith(equalRanks(layout, Math.floor(layout.shared * this.rank), this.allowed));
+    await this.fitWith(equalRanks(layout, floorTo(layout.shared * this.rank, layout.blockRank), this.allowed));
   }
 
   /** Updates all tiles, with ranks that may change by a step, and adapts the price. */
@@ -40,7 +40,7 @@ export class LayoutSearch {
     const { fit } = this;
     if (fit.layout.tiles.length === 1) return;
     const { rows, columns } = fit.layout.tiles[0] as Tile;
-    const step = Math.max(2, Math.ceil(Math.min(rows.end, columns.end) * STEP));
+    const step = ceilTo(Math.max(2, Math.min(rows.end, columns.end) * STEP), fit.layout.blockRank);
     await this.pass((tile) => {
       if (fit.layout.shared === 0) return { least: 0, most: Number.POSITIVE_INFINITY };
       const rank = fit.ranks[tile] as number;

@@ -6,7 +6,8 @@
 // of p times the shared rank. docs/method.md derives both. Blocks that use the whole freedom cancel each other; those of
 // a stable layout use an orthogonal G, which makes one factor triangular, and cost about p (a + c − p / 2). With a
 // quantum, windows begin and end at its multiples, which fast products need; they are longer then, so ranks at the same
-// cost are smaller. This file uses no tensors.
+// cost are smaller. With a block rank R, R blocks at a time share a window: ranks are multiples of R, and windows get
+// shorter by multiples of R. This file uses no tensors.
 
 import type { Sides } from "../init/rules.ts";
 import { lengthOf, type Range } from "./metric.ts";
@@ -24,8 +25,13 @@ export interface Layout {
   divides: "columns" | "rows";
   /** initial rank of the shared tile, as a share of the rank that it would have without groups; 0 if it is not used */
   shared: number;
-  /** q: windows of blocks begin and end at multiples of q samples, or at the end of the side; 1 for any sample */
+  /**
+   * q: windows of blocks begin and end at multiples of q samples from the edges of their tile, or at the end of the side; 1
+   * for any sample. It is a multiple of the block rank
+   */
   quantum: number;
+  /** R: the number of blocks that share a window; ranks are multiples of it */
+  blockRank: number;
   /** whether blocks must not cancel each other: then factors are triangular on the undivided side only */
   stable: boolean;
 }
@@ -38,8 +44,15 @@ export const ceilTo = (x: number, q: number): number => q * Math.ceil(x / q);
 /** Number of samples of the smallest live window, see widths.ts. */
 export const LEAST_WINDOW = 2;
 
-/** The sides of a matrix, and what its layouts have in common. Defaults: quantum 1, not stable */
-export type QuantizedSides = Sides & { quantum?: number; stable?: boolean };
+/** The sides of a matrix, and what its layouts have in common. Defaults: quantum 1, block rank 1, not stable */
+export type QuantizedSides = Sides & { quantum?: number; blockRank?: number; stable?: boolean };
+
+/** The smallest number that is a multiple of both. */
+const commonMultiple = (a: number, b: number): number => {
+  let multiple = a;
+  while (multiple % b !== 0) multiple += a;
+  return multiple;
+};
 
 /** How a layout divides one side. */
 export type Division = Pick<Layout, "divides" | "shared"> & {
@@ -51,7 +64,7 @@ export type Division = Pick<Layout, "divides" | "shared"> & {
 
 /** A layout with groups of one side. */
 export function dividedLayout(
-  { nIn, nOut, quantum = 1, stable = false }: QuantizedSides,
+  { nIn, nOut, quantum = 1, blockRank = 1, stable = false }: QuantizedSides,
   { divides, groups, shared, weights }: Division,
 ): Layout {
   const edges = edgesOf(divides === "columns" ? nIn : nOut, { groups, quantum, weights });
@@ -60,7 +73,8 @@ export function dividedLayout(
     ...whole,
     [divides]: { start: edges[i], end: edges[i + 1] },
   }));
-  return { tiles: [whole, ...parts], divides, shared, quantum, stable };
+  // The first blocks of a tile take as many samples as their number, so that a window gets shorter after R of them.
+  return { tiles: [whole, ...parts], divides, shared, quantum: commonMultiple(quantum, blockRank), blockRank, stable };
 }
 
 /**
@@ -128,16 +142,15 @@ export function layoutCost(layout: Layout, ranks: readonly number[]): number {
   return cost;
 }
 
-/** The largest rank of a tile while the other tiles have these ranks. */
+/** The largest rank of a tile while the other tiles have these ranks, a multiple of the block rank. */
 export function mostRank(layout: Layout, tile: number, ranks: readonly number[]): number {
   const room = (of: number, common: number) => {
     const { rows, columns } = layout.tiles[of] as Tile;
     const [free, across] = layout.divides === "columns" ? [rows, columns] : [columns, rows];
     return Math.min(lengthOf(free) - common, lengthOf(across));
   };
-  if (tile > 0) return Math.max(0, room(tile, ranks[0] as number));
-  const widest = Math.max(0, ...ranks.slice(1));
-  return Math.max(0, room(0, widest));
+  const common = tile > 0 ? (ranks[0] as number) : Math.max(0, ...ranks.slice(1));
+  return floorTo(Math.max(0, room(tile, common)), layout.blockRank);
 }
 
 /** The ranks of all tiles with a given rank of the shared tile: groups have the largest equal rank within `allowed`. */
@@ -145,7 +158,7 @@ export function equalRanks(layout: Layout, shared: number, allowed: number): num
   const groups = layout.tiles.length - 1;
   const ranksFor = (rank: number) => [shared, ...new Array<number>(groups).fill(rank)];
   let best = ranksFor(0);
-  for (let rank = 1; groups > 0; rank++) {
+  for (let rank = layout.blockRank; groups > 0; rank += layout.blockRank) {
     const ranks = ranksFor(rank);
     const fits = layout.tiles.every((_, tile) => tile === 0 || rank <= mostRank(layout, tile, ranks));
     if (!fits || layoutCost(layout, ranks) > allowed) break;
@@ -160,12 +173,12 @@ export const tileCost = (rank: number, { nIn, nOut }: Sides): number => rank * (
 /** The largest rank of the shared tile alone that costs at most `allowed`. */
 export function wholeRank(sides: QuantizedSides, allowed: number): number {
   const layout = wholeLayout(sides);
-  const most = Math.min(sides.nIn, sides.nOut);
-  let [low, high] = [0, most];
+  const { blockRank } = layout;
+  let [low, high] = [0, Math.floor(Math.min(sides.nIn, sides.nOut) / blockRank)];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    if (layoutCost(layout, [middle]) <= allowed) low = middle;
+    if (layoutCost(layout, [middle * blockRank]) <= allowed) low = middle;
     else high = middle - 1;
   }
-  return low;
+  return low * blockRank;
 }

@@ -1,10 +1,22 @@
 // Turns a fit into the parameters of a GBLR matrix: the blocks of its tiles, in float32, and their error.
 
-import { matMul, mul, reshape, square, sub, sum, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import {
+  matMul,
+  mul,
+  reshape,
+  square,
+  sub,
+  sum,
+  type Tensor2D,
+  tensor2d,
+  tensor3d,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
 import { Matrix } from "ml-matrix";
 import type { Sides } from "../init/rules.ts";
 import type { GblrParameters } from "../matrix.ts";
-import type { Block } from "./block.ts";
+import { type Block, inGroups } from "./block.ts";
 import { blocksOf } from "./elimination.ts";
 import type { TileFit } from "./fit.ts";
 import { lengthOf, type OutputMetric } from "./metric.ts";
@@ -49,13 +61,15 @@ export async function realized(
       return found;
     }),
   );
-  const blocks = blocksOf(fit.layout, factors);
-  if (blocks === undefined) return undefined;
+  const { blockRank } = fit.layout;
+  const single = blocksOf(fit.layout, factors);
+  if (single === undefined) return undefined;
+  const blocks = inGroups(single, blockRank);
   const [nOut, nIn] = target.shape;
-  const parameters = parametersOf(blocks, { nIn, nOut });
+  const parameters = parametersOf(blocks, { nIn, nOut, blockRank });
   const squares = tidy(() => {
     const rows = reshape(parameters.lr_weight1, [blocks.length, nIn]) as Tensor2D;
-    const columns = reshape(parameters.lr_weight2, [blocks.length, nOut]) as Tensor2D;
+    const columns = reshape(transpose(parameters.lr_weight2, [0, 2, 1]), [blocks.length, nOut]) as Tensor2D;
     const left = mul(metric.whitened(sub(target, mul(matMul(columns, rows, true), scale))), 1 / scale);
     return sum(sum(square(left), 1));
   });
@@ -83,22 +97,29 @@ async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {
   return Matrix.from1DArray(rows, columns, await tensor.data());
 }
 
-/** The blocks as parameters of a GBLR matrix; values outside the windows are zero. */
-function parametersOf(blocks: readonly Block[], { nIn, nOut }: Sides): GblrParameters {
-  const count = blocks.length;
-  const [inputs, outputs] = [new Float32Array(count * nIn), new Float32Array(count * nOut)];
+/**
+ * The blocks as parameters of a GBLR matrix; values outside the windows are zero. Each `blockRank` blocks, which have the
+ * same windows, are one block of that rank.
+ */
+function parametersOf(
+  blocks: readonly Block[],
+  { nIn, nOut, blockRank: r }: Sides & { blockRank: number },
+): GblrParameters {
+  const count = blocks.length / r;
+  const [inputs, outputs] = [new Float32Array(count * r * nIn), new Float32Array(count * r * nOut)];
   const [widths, locations] = [new Float32Array(2 * count), new Float32Array(2 * count)];
-  blocks.forEach(({ rows, columns, left, right }, k) => {
-    inputs.set(right, k * nIn + columns.start);
-    outputs.set(left, k * nOut + rows.start);
+  blocks.forEach(({ rows, columns, left, right }, b) => {
+    const k = Math.floor(b / r);
+    inputs.set(right, b * nIn + columns.start);
+    outputs.set(left, b * nOut + rows.start);
     widths[k] = (columns.end - columns.start) / nIn;
     widths[count + k] = (rows.end - rows.start) / nOut;
     locations[k] = columns.start / nIn;
     locations[count + k] = rows.start / nOut;
   });
   return tidy(() => ({
-    lr_weight1: reshape(tensor2d(inputs, [count, nIn]), [count, 1, nIn]),
-    lr_weight2: reshape(tensor2d(outputs, [count, nOut]), [count, nOut, 1]),
+    lr_weight1: tensor3d(inputs, [count, r, nIn]),
+    lr_weight2: transpose(tensor3d(outputs, [count, r, nOut]), [0, 2, 1]),
     widths: tensor2d(widths, [2, count]),
     locations: tensor2d(locations, [2, count]),
   }));

@@ -34,6 +34,11 @@ export interface TileSearchOptions {
   allowed: number;
   /** q: windows of blocks begin and end at multiples of q samples, or at the end of a side. Default 1 */
   quantum?: number | undefined;
+  /**
+   * R: blocks that share their windows, R at a time, are one block of rank R. Windows get shorter by multiples of R.
+   * Default 1
+   */
+  blockRank?: number | undefined;
   /** whether blocks must not cancel each other, so that they can be trained; they are wider then. Default false */
   stable?: boolean | undefined;
   /** rounds over the tiles of a layout before layouts are compared. Default 3 */
@@ -62,10 +67,11 @@ export async function* searchTiles(
   const [nOut, nIn] = target.shape;
   expectOperand("searchTiles", { target }, { dtype: "float32", shape: ["n_out", "n_in"] });
   expectOperand("searchTiles", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
-  const { allowed, quantum = 1, stable = false, rounds = 3 } = options;
+  const { allowed, quantum = 1, blockRank = 1, stable = false, rounds = 3 } = options;
   expectSetting("searchTiles", { allowed }, "a number above 0", allowed > 0);
   expectSetting("searchTiles", { quantum }, "a whole number from 1", Number.isInteger(quantum) && quantum >= 1);
-  const sides = { nIn, nOut, quantum, stable };
+  expectSetting("searchTiles", { blockRank }, "a whole number from 1", Number.isInteger(blockRank) && blockRank >= 1);
+  const sides = { nIn, nOut, quantum, blockRank, stable };
   const rank = wholeRank(sides, allowed);
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });
@@ -179,7 +185,8 @@ interface Lengths {
 async function lowRankOf(whitened: Tensor2D, { rank, plain }: { rank: number; plain: number }) {
   const [m, n] = whitened.shape;
   const at = Math.min(rank + 1, m, n);
-  const { u, s, v } = await svd(whitened, { rank: at });
+  // With a block rank, plain factors may have the larger rank.
+  const { u, s, v } = await svd(whitened, { rank: Math.max(at, plain) });
   const values = await s.data();
   const squares = tidy(() => {
     const near = mul(slice(u, [0, 0], [m, plain]), slice(s, 0, plain)) as Tensor2D;

@@ -5,22 +5,23 @@
 // Times vary, so that two machines, or two runs without a cache, may choose differently. The forms of a layer differ by
 // rounding only.
 
-import { readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { cpus } from "node:os";
-import { dirname, join } from "node:path";
 import { dispose, fill, randomUniform, sum, tidy } from "@tensorflow/tfjs-core";
-import { z } from "zod";
-import { workbenchCache } from "../../../hub/cache/paths.ts";
-import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { CORE_TYPE } from "../../../native/blas-probe.ts";
 import { openedEngine } from "../../engine/core/open.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import type { MatrixSize } from "../budget.ts";
-import { FORM_NAMES, type FormName, type HeldMatrix, type InferenceForm } from "../structure.ts";
-
-/** Typical number of rows of products: `many` in evaluation, `few` in generation token by token. */
-export type Rows = "many" | "few";
+import type { FormName, HeldMatrix, InferenceForm } from "../structure.ts";
+import {
+  formKey,
+  formsPath,
+  keepForm,
+  LEAST_ENTRIES,
+  type MeasuredForm,
+  type MeasuredForms,
+  PROBE_ROWS,
+  type Rows,
+  readForms,
+} from "./kept-forms.ts";
 
 /** The layer whose form is chosen. */
 export interface FormQuestion extends MatrixSize {
@@ -29,28 +30,6 @@ export interface FormQuestion extends MatrixSize {
   isConvolution: boolean;
 }
 
-/** Version of the file's format and of the measurement. */
-const VERSION = 1;
-
-/** Measured choices by what they depend on, as they are stored. */
-export const MEASURED_FORMS = z.record(
-  z.string(),
-  z.object({
-    form: z.enum(FORM_NAMES),
-    /** seconds of one product by form */
-    seconds: z.partialRecord(z.enum(FORM_NAMES), z.number()),
-  }),
-);
-
-/** Measured choices by what they depend on. */
-export type MeasuredForms = z.infer<typeof MEASURED_FORMS>;
-/** A measured choice. */
-export type MeasuredForm = MeasuredForms[string];
-
-const formsFile = z.object({ version: z.literal(VERSION), choices: MEASURED_FORMS });
-
-/** Smallest number of entries of a matrix whose forms are timed. The product with a smaller one takes microseconds. */
-const LEAST_ENTRIES = 1 << 18;
 /** For which rows a form is timed, and whether it computes convolutions. */
 const FORMS: Readonly<Record<FormName, { timed: readonly Rows[]; computesConvolutions: boolean }>> = {
   dense: { timed: ["many", "few"], computesConvolutions: true },
@@ -59,12 +38,9 @@ const FORMS: Readonly<Record<FormName, { timed: readonly Rows[]; computesConvolu
   packed: { timed: ["few"], computesConvolutions: false },
   panels: { timed: ["many", "few"], computesConvolutions: false },
 };
-const PROBE_ROWS: Readonly<Record<Rows, number>> = { many: 512, few: 1 };
 const ROUNDS = 5;
 /** Values that push a matrix out of the caches: a model does not fit into them either. */
 const FLUSH_VALUES = 1 << 24;
-/** Layers of one size whose costs are in the same twentieth of dense share a choice. */
-const COST_STEPS = 20;
 
 /** Options of `FormChoices`, for tests. */
 export interface FormChoicesOptions {
@@ -78,6 +54,8 @@ export interface FormChoicesOptions {
 export class FormChoices {
   /** the form that layers get which can have it, instead of the fastest one */
   pinned: FormName | undefined;
+  /** whether forms are timed again where a choice is known, once in this process */
+  measuresAgain = false;
   private file: string | undefined;
   /** the kernels that the user has chosen for OpenBLAS */
   private kernels: string | undefined;
@@ -92,7 +70,7 @@ export class FormChoices {
 
   /** Keeps the choices in the user's cache from now on. */
   keepIn(environment: Readonly<Record<string, string | undefined>>): void {
-    this.file = join(workbenchCache(environment), "forms.json");
+    this.file = formsPath(environment);
     this.kernels = environment[CORE_TYPE];
     this.known = undefined;
   }
@@ -111,8 +89,10 @@ export class FormChoices {
     if (engine?.name !== "torch" || question.isConvolution || !isLarge) {
       return formByRule(able, question, engine).make();
     }
-    const key = keyOf(forms, question, { engine, kernels: this.kernels });
-    const known = this.choices().get(key);
+    const { version, device, precision, threads } = engine;
+    const facts = [version, device, precision, `${threads} threads`, this.kernels];
+    const key = formKey({ ...question, costs: forms, settings: facts.filter(Boolean).join(", ") });
+    const known = (this.measuresAgain ? this.used : this.choices()).get(key);
     const form = forms.find(({ name }) => name === known?.form);
     if (!known || !form) return this.measure(forms, question, key);
     this.used.set(key, known);
@@ -150,50 +130,23 @@ export class FormChoices {
   }
 
   private choices(): Map<string, MeasuredForm> {
-    this.known ??= new Map(Object.entries(readChoices(this.file)));
+    this.known ??= new Map(Object.entries(readForms(this.file)));
     return this.known;
   }
 
-  /** Adds a choice to the file, which other processes may have changed. A choice that cannot be kept is made again. */
+  /** Keeps a choice. One that cannot be kept is made again by the next process. */
   private async remember(key: string, choice: MeasuredForm): Promise<void> {
     this.choices().set(key, choice);
     this.used.set(key, choice);
-    const { file } = this;
-    if (file === undefined) return;
-    const contents = { version: VERSION, choices: { ...readChoices(file), [key]: choice } };
-    try {
-      await mkdir(dirname(file), { recursive: true });
-      await writeFileAtomically(file, `${JSON.stringify(contents, null, 1)}\n`);
-    } catch {
+    if (this.file === undefined) return;
+    await keepForm(this.file, key, choice).catch(() => {
       // The folder cannot be written to.
-    }
+    });
   }
 }
 
 /** The choices of this process. */
 export const formChoices = new FormChoices();
-
-/** The choices in a file; none if there is no file, or it is damaged or has another format. */
-function readChoices(file: string | undefined): MeasuredForms {
-  if (file === undefined) return {};
-  try {
-    return formsFile.parse(JSON.parse(readFileSync(file, "utf8"))).choices;
-  } catch {
-    return {};
-  }
-}
-
-/** What a choice depends on. */
-function keyOf(
-  forms: readonly InferenceForm[],
-  { nIn, nOut, rows }: FormQuestion,
-  { engine, kernels }: { engine: Engine; kernels: string | undefined },
-): string {
-  const { version, device, precision, threads } = engine;
-  const machine = [cpus()[0]?.model, version, device, precision, `${threads} threads`, kernels];
-  const costs = forms.map(({ name, cost }) => `${name} ${Math.ceil((COST_STEPS * cost) / (nIn * nOut))}`);
-  return [...machine.filter(Boolean), `${rows} rows`, `${nOut} × ${nIn}`, ...costs].join(", ");
-}
 
 /**
  * Panels for few rows on the CPU, because they take one operator; otherwise the dense matrix or the factors, whichever has

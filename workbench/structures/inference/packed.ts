@@ -21,6 +21,8 @@ import type { MatrixSize } from "../budget.ts";
 import { dense } from "../dense.ts";
 import { lowrank } from "../lowrank.ts";
 import {
+  type FormCost,
+  type FormName,
   type HeldMatrix,
   type InferenceForm,
   parametersNamed,
@@ -94,15 +96,28 @@ const noConversion = () => new EngineError("layers cannot be converted to packed
  */
 export function formsOfBlocks(packed: PackedGblr, structure: Structure): InferenceForm[] {
   const { nIn, nOut, spans, values_in, values_out } = packed;
-  const blocks = spans.shape[1];
-  const cost = values_in.size + values_out.size;
-  const asPacked = async () => ({ structure, parameters: copiesOf({ spans, values_in, values_out }) });
+  const make: Readonly<Record<FormName, InferenceForm["make"]>> = {
+    dense: async () => unpacked(packed, denseForm),
+    lowrank: async () => unpacked(packed, lowRankForm),
+    packed: async () => ({ structure, parameters: copiesOf({ spans, values_in, values_out }) }),
+    panels: () => panelsForm(packed),
+  };
+  const size = { nIn, nOut, blocks: spans.shape[1], values: values_in.size + values_out.size };
+  return formCosts(size).map((form) => ({ ...form, make: make[form.name] }));
+}
+
+/**
+ * The forms that a matrix of blocks can have, and their multiply-adds per row.
+ * @param size.blocks number of live blocks of rank 1
+ * @param size.values number of values in them, on both sides
+ */
+export function formCosts({ nIn, nOut, blocks, values }: MatrixSize & { blocks: number; values: number }): FormCost[] {
   return [
-    { name: "dense", cost: nIn * nOut, make: async () => unpacked(packed, denseForm) },
-    { name: "lowrank", cost: blocks * (nIn + nOut), make: async () => unpacked(packed, lowRankForm) },
-    { name: "packed", cost, make: asPacked },
+    { name: "dense", cost: nIn * nOut },
+    { name: "lowrank", cost: blocks * (nIn + nOut) },
+    { name: "packed", cost: values },
     // A matrix without blocks has nothing to put into panels.
-    ...(blocks > 0 ? [{ name: "panels", cost, make: () => panelsForm(packed) } as const] : []),
+    ...(blocks > 0 ? [{ name: "panels", cost: values } as const] : []),
   ];
 }
 

@@ -23,6 +23,7 @@ const IMPORT_ORDER = [
   "workbench/train",
   "workbench/report",
   "workbench/pipeline",
+  "workbench/serve",
   "workbench/cli",
   "recipes",
   "bench",

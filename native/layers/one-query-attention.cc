@@ -1,7 +1,9 @@
 // gblr::one_query_attention computes attention for one query per head, as in the generation of one token: softmax(scale q
 // kᵀ) v, where a group of query heads may share keys and values. It reads keys and values once. The keys are divided into
 // parts, so that all threads have work even if there are few heads; each part gives a sum that is relative to its largest
-// score, and the sums are then combined (flash-decoding; Dao et al. 2023).
+// score, and the sums are then combined (flash-decoding; Dao et al. 2023). gblr::paged_attention computes the same for one
+// query each of several sequences, whose keys and values lie in pages of a pool that all sequences share; a part is a page
+// (PagedAttention; Kwon et al. 2023).
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -10,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "../elementwise.h"
 #include "../vectorized.h"
@@ -142,12 +145,111 @@ at::Tensor one_query_attention(const at::Tensor& q, const at::Tensor& k, const a
   return y;
 }
 
+void check_pages(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& pages,
+                 const at::Tensor& lengths, int64_t size, int64_t window) {
+  expect_float(q);
+  TORCH_CHECK(q.dim() == 3, "expects queries (heads, sequences, width), got ", q.sizes());
+  for (const at::Tensor* x : {&k, &v}) {
+    expect_float(*x);
+    TORCH_CHECK(x->dim() == 2 && x->is_contiguous(), "expects a pool of rows, got ", x->sizes());
+  }
+  TORCH_CHECK(size >= 1 && size <= kPart && k.size(0) % size == 0, "a page must have 1 to ", kPart,
+              " positions, of which the pool has a multiple, got ", size);
+  TORCH_CHECK(k.sizes() == v.sizes() && k.size(1) % q.size(2) == 0 && k.size(1) >= 1 &&
+                  q.size(0) % (k.size(1) / q.size(2)) == 0,
+              "k and v do not fit: ", q.sizes(), ", ", k.sizes(), " and ", v.sizes());
+  TORCH_CHECK(pages.scalar_type() == at::kInt && pages.dim() == 2 && pages.size(0) == q.size(1) && pages.is_contiguous(),
+              "pages must be int32 (", q.size(1), ", pages), got ", pages.sizes());
+  TORCH_CHECK(lengths.scalar_type() == at::kInt && lengths.dim() == 1 && lengths.size(0) == q.size(1) &&
+                  lengths.is_contiguous(),
+              "lengths must be int32 (", q.size(1), "), got ", lengths.sizes());
+  TORCH_CHECK(window >= 0, "window must be at least 0, got ", window);
+  const int32_t *tables = pages.data_ptr<int32_t>(), *counts = lengths.data_ptr<int32_t>();
+  const int64_t most = pages.size(1), pool = k.size(0) / size;
+  for (int64_t sequence = 0; sequence < q.size(1); ++sequence) {
+    const int64_t held = (counts[sequence] + size - 1) / size;
+    TORCH_CHECK(counts[sequence] >= 1 && held <= most, "a sequence must have 1 to ", most * size, " keys, got ",
+                counts[sequence]);
+    for (int64_t i = 0; i < held; ++i) {
+      const int32_t page = tables[sequence * most + i];
+      TORCH_CHECK(page >= 0 && page < pool, "the pool has ", pool, " pages, got page ", page);
+    }
+  }
+}
+
+// The parts of one sequence: its pages from the one with the first key of the window on.
+struct Span {
+  int64_t first, keys; // the first key of the window, and the number of all keys
+  int64_t first_page, parts;
+};
+
+Span span_of(int64_t keys, int64_t window, int64_t size) {
+  const int64_t first = window > 0 ? std::max<int64_t>(0, keys - window) : 0;
+  return {first, keys, first / size, (keys + size - 1) / size - first / size};
+}
+
+at::Tensor paged_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& pages,
+                           const at::Tensor& lengths, int64_t size, double scale, int64_t window) {
+  check_pages(q, k, v, pages, lengths, size, window);
+  const at::Tensor queries = q.stride(2) == 1 ? q : q.contiguous();
+  const int64_t heads = q.size(0), sequences = q.size(1), width = q.size(2), row = k.size(1), key_heads = row / width,
+                group = heads / key_heads, most = pages.size(1), stride = width + 2;
+  const int32_t* tables = pages.data_ptr<int32_t>();
+  std::vector<Span> spans;
+  std::vector<int64_t> starts{0}; // the first part of each sequence
+  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
+    spans.push_back(span_of(lengths.data_ptr<int32_t>()[sequence], window, size));
+    starts.push_back(starts.back() + spans.back().parts);
+  }
+  // (parts of all sequences, key_heads, group, 2 + width)
+  const at::Tensor sums = at::empty({starts.back() * heads * stride}, q.options());
+  float* out = sums.data_ptr<float>();
+  const int64_t work = group * size * 2 * width;
+  const int64_t grain = std::max<int64_t>(1, kGrain / work);
+  at::parallel_for(0, starts.back() * key_heads, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t part = at / key_heads, head = at % key_heads;
+      const int64_t sequence = std::upper_bound(starts.begin(), starts.end(), part) - starts.begin() - 1;
+      const Span& span = spans[sequence];
+      const int64_t index = span.first_page + part - starts[sequence];
+      const int64_t first = std::max(span.first, index * size), last = std::min(span.keys, (index + 1) * size);
+      const int64_t from = (tables[sequence * most + index] * size + first % size) * row + head * width;
+      const Task task{queries.data_ptr<float>() + head * group * queries.stride(0) + sequence * queries.stride(1),
+                      k.data_ptr<float>() + from,
+                      v.data_ptr<float>() + from,
+                      queries.stride(0),
+                      row,
+                      row,
+                      group,
+                      last - first,
+                      width,
+                      width,
+                      static_cast<float>(scale)};
+      attend_part(task, out + at * group * stride);
+    }
+  });
+  at::Tensor y = at::empty({sequences, heads, width}, q.options());
+  float* to = y.data_ptr<float>();
+  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
+    for (int64_t head = 0; head < heads; ++head) {
+      const float* first = out + (starts[sequence] * heads + head) * stride;
+      combine(first, spans[sequence].parts, heads * stride, width, to + (sequence * heads + head) * width);
+    }
+  }
+  return y.transpose(0, 1);
+}
+
 } // namespace
 
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
   m.def("one_query_attention(Tensor q, Tensor k, Tensor v, float scale) -> Tensor");
+  m.def("paged_attention(Tensor q, Tensor k, Tensor v, Tensor pages, Tensor lengths, int size, float scale, int window) "
+        "-> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(gblr, CPU, m) { m.impl("one_query_attention", one_query_attention); }
+TORCH_LIBRARY_IMPL(gblr, CPU, m) {
+  m.impl("one_query_attention", one_query_attention);
+  m.impl("paged_attention", paged_attention);
+}
 
 } // namespace gblr

@@ -4,7 +4,7 @@
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D, Variable } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Activation } from "../engine/ops/index.ts";
-import type { KeyValueCache } from "./parts/cache.ts";
+import type { AttentionCache } from "./parts/cache.ts";
 import type { UsualPreparation } from "./parts/image-terms.ts";
 
 export interface ApplyOptions {
@@ -76,7 +76,7 @@ export interface LanguageOptions {
    * keys and values of the preceding tokens, to which those of the given tokens are added. Needs a batch of 1; no
    * gradient
    */
-  cache?: KeyValueCache | undefined;
+  cache?: AttentionCache | undefined;
 }
 
 /** Causal language modeling: a body that computes hidden states of tokens, and a head that computes their logits. */

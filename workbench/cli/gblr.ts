@@ -16,6 +16,7 @@ import { addInspect } from "./inspect.ts";
 import { addPull } from "./pull.ts";
 import { addPush } from "./push.ts";
 import { addReport } from "./report.ts";
+import { addServe } from "./serve.ts";
 import { createProgram, runMain } from "./shared/program.ts";
 import { addSweep } from "./sweep.ts";
 
@@ -36,6 +37,7 @@ await runMain(
     addPull,
     addPush,
     addReport,
+    addServe,
     addSweep,
   ]),
 );

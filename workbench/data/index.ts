@@ -2,9 +2,10 @@
 // windows. This is the public interface for text; that for images is images/index.ts.
 
 export { type ChatMessage, type ChatTemplate, openChatTemplate, type RenderOptions } from "./chat/chat-template.ts";
+export { readSpecialTokens } from "./chat/template-files.ts";
 export { splitFilesOf } from "./dataset/folder.ts";
 export { dataFilePatterns } from "./dataset/split-files.ts";
-export { MissingSplitError } from "./errors.ts";
+export { DataError, MissingSplitError } from "./errors.ts";
 export { type TextStream, textStream } from "./text-stream.ts";
 export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
 export { openTextTokens } from "./tokens/open-text-tokens.ts";

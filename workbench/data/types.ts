@@ -51,6 +51,8 @@ export interface Tokenizer {
   /** decodes ids, without a clean-up of spaces. @throws RangeError on an unknown id */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   streamDecoder(options?: StreamOptions): StreamDecoder;
+  /** the UTF-8 bytes of one token. Undefined if the vocabulary is not byte-level */
+  readonly bytesOf?: ((id: number) => Uint8Array) | undefined;
   /** the id of a token, whose text is as in the vocabulary */
   idOf(token: string): number | undefined;
   textCounts(ids: ArrayLike<number>): TextCounts;

@@ -27,6 +27,9 @@ export {
   languageSizes,
   usualContext,
 } from "../architectures/parts/language-model.ts";
+export { type CachedSequence, PAGE, type PagedCache, pagedCache } from "../architectures/parts/paged-cache.ts";
+export { NoTokenLeft, type TokenChooser, tokenChooser } from "../architectures/parts/sampling/choose.ts";
+export { expectSampling, type SamplingSettings } from "../architectures/parts/sampling/settings.ts";
 export {
   ARCHITECTURES,
   architectureInTimm,
@@ -37,6 +40,7 @@ export type { ResnetConfig } from "../architectures/resnet/config.ts";
 export {
   isClassifier,
   isLanguageModel,
+  type LanguageSizes,
 } from "../architectures/task.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
 export { countsWith, linearParameters, modelCounts } from "./counts.ts";

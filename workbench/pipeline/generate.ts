@@ -11,6 +11,7 @@ import {
   generationSession,
   isLanguageModel,
   languageSizes,
+  type Model,
   type WeightType,
 } from "../models/index.ts";
 import { load } from "./load.ts";
@@ -22,8 +23,12 @@ export interface TextGenerator {
   readonly tokenizer: Tokenizer;
   /** settings of the folder, with the tokens of config.json that begin and end a text where it has no others */
   readonly config: GenerationConfig & { readonly endOfText: readonly number[] };
+  /** the model in the form that is fastest in generation */
+  readonly model: Model;
   /** longest sequence, in tokens */
   readonly positions: number;
+  /** number of token ids */
+  readonly vocabulary: number;
   /** keeps what the model has processed between texts */
   readonly session: GenerationSession;
   dispose(): void;
@@ -65,7 +70,7 @@ export async function* openGenerator(
       model.dispose();
       loaded.dispose();
     };
-    const { positions, endOfText } = languageSizes(model);
+    const { positions, vocabulary, endOfText } = languageSizes(model);
     return {
       folder,
       tokenizer,
@@ -74,7 +79,9 @@ export async function* openGenerator(
         endOfText: config.endOfText ?? endOfText,
         beginOfText: Number.isInteger(begin) ? (begin as number) : undefined,
       },
+      model,
       positions,
+      vocabulary,
       session,
       dispose,
     };

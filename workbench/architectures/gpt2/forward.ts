@@ -15,13 +15,13 @@ import {
   tanh,
   tidy,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../../engine/core/errors.ts";
 import { type Activation, embedding } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
 import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
-import type { KeyValueCache } from "../parts/cache.ts";
+import type { AttentionCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
+import { expectPositions, positionsOf, type Stretch } from "../parts/stretches.ts";
 import type { LanguageOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 
@@ -36,14 +36,12 @@ type Gpt2 = LayerSource<Gpt2Config>;
 export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
   const { positions, dropout: rates } = model.config;
   expectOperand("gpt2", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
-  const past = cache?.length ?? 0;
   const tokens = ids.shape[1];
-  if (past + tokens > positions) {
-    throw new ShapeError(`gpt2: ids must be at most ${positions} tokens, the model's positions, got ${past + tokens}`);
-  }
+  const stretches = cache?.stretches(tokens) ?? [{ past: 0, tokens }];
+  expectPositions("gpt2", stretches, positions);
   return tidy(() => {
     const drop = dropper(dropoutSeed);
-    let x = drop(embedded(model, ids, past), rates.embedding);
+    let x = drop(embedded(model, ids, stretches), rates.embedding);
     // The tidy releases tensors that the gradient does not need after each half of a block.
     for (const step of stepsOf(model, { drop, cache })) x = tidy(() => step(x));
     cache?.advance(tokens);
@@ -53,14 +51,20 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: L
 
 /** The forward pass without its last normalization, in steps of half a block. */
 export const gpt2Stepwise: Stepwise<Gpt2Config> = {
-  start: (model, ids) => embedded(model, ids as Tensor2D, 0),
+  start: (model, ids) => embedded(model, ids as Tensor2D, [{ past: 0, tokens: ids.shape[1] as number }]),
   steps: (model) => stepsOf(model, { drop: dropper(undefined), cache: undefined }),
 };
 
-/** The embeddings of tokens, the first of which is at position `past`. */
-function embedded(model: Gpt2, ids: Tensor2D, past: number): Tensor {
-  const places = slice(model.parameter("wpe.weight"), [past, 0], [ids.shape[1], model.config.width]);
-  return add(embedding(model.parameter("wte.weight"), ids), places);
+/** The embeddings of tokens at the positions of the stretches. */
+function embedded(model: Gpt2, ids: Tensor2D, stretches: readonly Stretch[]): Tensor {
+  return add(embedding(model.parameter("wte.weight"), ids), placesOf(model, stretches));
+}
+
+function placesOf(model: Gpt2, stretches: readonly Stretch[]): Tensor {
+  const table = model.parameter("wpe.weight");
+  const [first, ...others] = stretches as readonly [Stretch, ...Stretch[]];
+  if (others.length > 0) return embedding(table, positionsOf(stretches));
+  return slice(table, [first.past, 0], [first.tokens, model.config.width]);
 }
 
 const normed = (model: Gpt2, name: string, x: Tensor): Tensor =>
@@ -79,16 +83,16 @@ function stepsOf(model: Gpt2, options: Omit<BlockOptions, "block">): Step[] {
 interface BlockOptions {
   block: number;
   drop: DropAt;
-  cache: KeyValueCache | undefined;
+  cache: AttentionCache | undefined;
 }
 
 function attention(model: Gpt2, x: Tensor, { block, drop, cache }: BlockOptions): Tensor {
   const { heads, width, dropout, scaleAttention, scaleAttentionByBlock } = model.config;
   const qkv = split(model.linear(`h.${block}.attn.c_attn`, x), 3, -1);
   const [q, k, v] = qkv.map((all) => inHeads(all, heads)) as [Tensor, Tensor, Tensor];
-  const seen = cache ? cache.extend(block, { k, v }) : { k, v };
   const scale = (scaleAttention ? 1 / Math.sqrt(width / heads) : 1) / (scaleAttentionByBlock ? block + 1 : 1);
-  const y = attend(q, seen.k, seen.v, { causal: true, scale, drop, rate: dropout.attention });
+  const options = { causal: true, scale, drop, rate: dropout.attention };
+  const y = cache ? cache.attend(block, { q, k, v }, options) : attend(q, k, v, options);
   return model.linear(`h.${block}.attn.c_proj`, outOfHeads(y));
 }
 

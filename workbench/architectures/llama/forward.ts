@@ -3,12 +3,12 @@
 // same for all language models, see parts/.
 
 import { add, type Tensor, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../../engine/core/errors.ts";
 import { embedding, gatedActivation, rmsNorm, rotary } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
 import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
-import type { KeyValueCache } from "../parts/cache.ts";
+import type { AttentionCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
+import { expectPositions } from "../parts/stretches.ts";
 import type { LanguageOptions, LayerSource, Step, Stepwise } from "../task.ts";
 import type { LlamaConfig } from "./config.ts";
 import { type RotaryTensors, rotaryTensors } from "./rotary.ts";
@@ -24,14 +24,12 @@ type Llama = LayerSource<LlamaConfig>;
 export function llamaHidden(model: Llama, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
   const { positions } = model.config;
   expectOperand("llama", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
-  const past = cache?.length ?? 0;
   const tokens = ids.shape[1];
-  if (past + tokens > positions) {
-    throw new ShapeError(`llama: ids must be at most ${positions} tokens, the model's positions, got ${past + tokens}`);
-  }
+  const stretches = cache?.stretches(tokens) ?? [{ past: 0, tokens }];
+  expectPositions("llama", stretches, positions);
   return tidy(() => {
     const drop = dropper(dropoutSeed);
-    const turns = rotaryTensors(model.config.rotary, { past, tokens });
+    const turns = rotaryTensors(model.config.rotary, stretches);
     let x = embedded(model, ids);
     // The tidy releases tensors that the gradient does not need after each half of a block.
     for (const step of stepsOf(model, { turns, drop, cache })) x = tidy(() => step(x));
@@ -44,7 +42,7 @@ export function llamaHidden(model: Llama, ids: Tensor2D, { dropoutSeed, cache }:
 export const llamaStepwise: Stepwise<LlamaConfig> = {
   start: embedded,
   steps(model, { shape: [, tokens = 0] }) {
-    const turns = rotaryTensors(model.config.rotary, { past: 0, tokens });
+    const turns = rotaryTensors(model.config.rotary, [{ past: 0, tokens }]);
     return stepsOf(model, { turns, drop: dropper(undefined), cache: undefined });
   },
 };
@@ -71,7 +69,7 @@ interface BlockOptions {
   block: number;
   turns: RotaryTensors;
   drop: DropAt;
-  cache: KeyValueCache | undefined;
+  cache: AttentionCache | undefined;
 }
 
 function attention(model: Llama, x: Tensor, { block, turns, drop, cache }: BlockOptions): Tensor {
@@ -84,10 +82,10 @@ function attention(model: Llama, x: Tensor, { block, turns, drop, cache }: Block
     const scaled = normedHeads ? normalize(model, `${name}.${part}_norm`, all) : all;
     return own?.rotary ? rotary(scaled, turns.cos, turns.sin) : scaled;
   };
-  const added = { k: placed("k", keyValueHeads), v: apart("v", keyValueHeads) };
-  const { k, v } = cache ? cache.extend(block, added) : added;
+  const [q, k, v] = [placed("q", heads), placed("k", keyValueHeads), apart("v", keyValueHeads)];
   const options = { causal: true, window: own?.window, drop, rate: dropout };
-  return model.linear(`${name}.o_proj`, outOfHeads(attend(placed("q", heads), k, v, options)));
+  const y = cache ? cache.attend(block, { q, k, v }, options) : attend(q, k, v, options);
+  return model.linear(`${name}.o_proj`, outOfHeads(y));
 }
 
 function mlp(model: Llama, x: Tensor, name: string): Tensor {

@@ -3,6 +3,7 @@
 // radians is exact to 5e-4 only, so that other roundings would be other positions.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
+import { endOf, type Stretch } from "../parts/stretches.ts";
 
 /** How frequencies are changed for texts that are longer than those of the training. */
 export type RotaryScaling =
@@ -45,16 +46,23 @@ export interface RotaryTensors {
 }
 
 /**
- * The cosines and sines of the positions from `past` to `past` + `tokens`, to be used by all blocks of a forward pass.
- * If the scaling is dynamic, the frequencies depend on the last position, also for the tokens before it in this pass;
+ * The cosines and sines of the positions of stretches, one behind the other, to be used by all blocks of a forward pass.
+ * If the scaling is dynamic, the frequencies depend on the length of the sequence, also for the tokens before its end;
  * keys in a cache keep the frequencies with which they were computed, as in transformers.
  */
-export function rotaryTensors(rotary: Rotary, { past, tokens }: { past: number; tokens: number }): RotaryTensors {
-  const { cos, sin } = tableFor(rotary, past + tokens);
+export function rotaryTensors(rotary: Rotary, stretches: readonly Stretch[]): RotaryTensors {
   const half = rotary.size / 2;
-  const rows = (table: Float32Array) =>
-    tensor2d(table.slice(past * half, (past + tokens) * half), [tokens, half], "float32");
-  return { cos: rows(cos), sin: rows(sin) };
+  const rows = stretches.reduce((sum, { tokens }) => sum + tokens, 0);
+  const [cos, sin] = [new Float32Array(rows * half), new Float32Array(rows * half)];
+  let at = 0;
+  for (const stretch of stretches) {
+    const table = tableFor(rotary, Math.max(endOf(stretch), stretch.length ?? 0));
+    const [first, last] = [stretch.past * half, endOf(stretch) * half];
+    cos.set(table.cos.subarray(first, last), at);
+    sin.set(table.sin.subarray(first, last), at);
+    at += last - first;
+  }
+  return { cos: tensor2d(cos, [rows, half]), sin: tensor2d(sin, [rows, half]) };
 }
 
 interface Table {

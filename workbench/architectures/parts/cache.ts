@@ -6,6 +6,8 @@
 import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
 import { canWriteRows, writeRows } from "../../engine/ops/index.ts";
+import { type AttendOptions, attend } from "./attention.ts";
+import type { Stretch } from "./stretches.ts";
 
 /** Keys and values of one block, float32. */
 export interface KeysAndValues {
@@ -14,8 +16,27 @@ export interface KeysAndValues {
   v: Tensor;
 }
 
+/** Queries, keys and values of one block, float32. */
+export interface QueriesKeysValues extends KeysAndValues {
+  /** (1, heads, tokens, head_dim) */
+  q: Tensor;
+}
+
+/** What a forward pass needs of the tokens that precede its own. */
+export interface AttentionCache {
+  /** The stretches of which the tokens of the pass consist, in their order. */
+  stretches(tokens: number): readonly Stretch[];
+  /**
+   * Adds the keys and values of the tokens for one block, and computes their causal attention, as `attend` does.
+   * @returns float32 (1, heads, tokens, head_dim), valid until the current tidy ends
+   */
+  attend(block: number, operands: QueriesKeysValues, options: AttendOptions): Tensor;
+  /** Counts the tokens as processed. It is called after all blocks. */
+  advance(tokens: number): void;
+}
+
 /** The keys and values of the tokens of one sequence. Must be disposed of. */
-export interface KeyValueCache {
+export interface KeyValueCache extends AttentionCache {
   /** number of tokens in the cache */
   readonly length: number;
   /**
@@ -24,8 +45,6 @@ export interface KeyValueCache {
    * @throws ShapeError if the batch is not 1, or there are more tokens than the capacity
    */
   extend(block: number, added: KeysAndValues): KeysAndValues;
-  /** Increases `length`. It is called after all blocks have been extended by these tokens. */
-  advance(tokens: number): void;
   /** Drops all tokens but the first `length`. @param length at most the number of tokens in the cache */
   truncate(length: number): void;
   /** Drops all tokens. The cache can be used again. */
@@ -52,6 +71,11 @@ export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
         throw new ShapeError(`keyValueCache: there is room for 1 × ${capacity} tokens, got ${asked}`);
       }
       return store.extend(block, added, length);
+    },
+    stretches: (tokens) => [{ past: length, tokens }],
+    attend(block, { q, ...added }, options) {
+      const { k, v } = this.extend(block, added);
+      return attend(q, k, v, options);
     },
     advance(tokens) {
       length += tokens;

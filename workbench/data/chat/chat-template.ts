@@ -27,6 +27,8 @@ export interface RenderOptions {
 export interface ChatTemplate {
   /** file that has it */
   readonly file: string;
+  /** its text, in Jinja */
+  readonly text: string;
   /**
    * Renders a chat. The special tokens are part of the text, the first one too: it is encoded without adding others.
    * @throws DataError if the template refuses the chat, as for roles in a wrong order, or fails
@@ -46,6 +48,7 @@ export async function openChatTemplate(folder: string): Promise<ChatTemplate | u
   const program = parsed(text, file);
   return {
     file,
+    text,
     render(messages, { generationPrompt = true, variables = {} } = {}) {
       const globals = {
         strftime_now: (format: string) => formatTime(new Date(), format),

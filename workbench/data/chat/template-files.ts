@@ -34,7 +34,6 @@ const MOST_BYTES = 2 ** 20;
  */
 export async function readTemplate(folder: string): Promise<TemplateSource | undefined> {
   const config = await readObject(join(folder, "tokenizer_config.json"));
-  const older = await readObject(join(folder, "special_tokens_map.json"));
   const found =
     (await ownFile(join(folder, "chat_template.jinja"))) ??
     fieldOf(config, join(folder, "tokenizer_config.json")) ??
@@ -43,7 +42,14 @@ export async function readTemplate(folder: string): Promise<TemplateSource | und
   if (Buffer.byteLength(found.text) > MOST_BYTES) {
     throw new DataError(found.file, `has a chat template of more than ${MOST_BYTES} bytes, which is the limit`);
   }
-  return { ...found, specialTokens: { ...specialTokens(older), ...specialTokens(config) } };
+  return { ...found, specialTokens: await readSpecialTokens(folder) };
+}
+
+/** The special tokens of a folder, by names such as `bos_token`. @throws DataError if a file is damaged */
+export async function readSpecialTokens(folder: string): Promise<Readonly<Record<string, string>>> {
+  const config = await readObject(join(folder, "tokenizer_config.json"));
+  const older = await readObject(join(folder, "special_tokens_map.json"));
+  return { ...specialTokens(older), ...specialTokens(config) };
 }
 
 type Found = Omit<TemplateSource, "specialTokens">;

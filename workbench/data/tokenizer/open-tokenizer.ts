@@ -41,6 +41,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     encode,
     decode: decoder.decode,
     streamDecoder: decoder.stream,
+    bytesOf: decoder.bytes,
     textCounts,
     idOf: encoder.idOf,
   };

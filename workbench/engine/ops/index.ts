@@ -26,6 +26,7 @@ export {
   type LayerNormOptions,
   layerNorm,
 } from "./normalization.ts";
+export { canAttendPages, type PagedAttentionOptions, type Pages, pagedAttention } from "./paged-attention.ts";
 export { type RmsNormOptions, rmsNorm } from "./rms-norm.ts";
 export { rotary } from "./rotary.ts";
-export { canWriteRows, embedding, writeRows } from "./rows.ts";
+export { canWriteRows, embedding, scatterRows, writeRows } from "./rows.ts";

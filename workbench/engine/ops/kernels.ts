@@ -99,6 +99,22 @@ export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
 
+/** Changes `buffer`, a Variable, in place. Only backends that can change a tensor have this kernel. → no outputs */
+export const SCATTER_ROWS = "FusedScatterRows";
+export type ScatterRowsInputs = { buffer: TensorInfo; rows: TensorInfo; ids: TensorInfo };
+
+/** Only the torch backend on the CPU has this kernel. → y like q */
+export const PAGED_ATTENTION = "FusedPagedAttention";
+export type PagedAttentionInputs = {
+  q: TensorInfo;
+  k: TensorInfo;
+  v: TensorInfo;
+  pages: TensorInfo;
+  lengths: TensorInfo;
+};
+/** `window` as for attention */
+export type PagedAttentionAttributes = { size: number; scale: number; window: number };
+
 /** Number types in which an engine can hold the values of a float32 tensor. */
 export type HeldType = "float32" | "bfloat16" | "float16";
 

@@ -1,5 +1,5 @@
-// Reads and writes rows of a matrix. `embedding` reads rows by ids and has a gradient. `writeRows` writes rows into a
-// larger tensor in place and has no gradient. The gradient of `embedding` is dense and as large as the table; so are
+// Reads and writes rows of a matrix. `embedding` reads rows by ids and has a gradient. `writeRows` writes consecutive rows
+// into a larger tensor in place, and `scatterRows` rows by ids; they have no gradient. The gradient of `embedding` is dense and as large as the table; so are
 // the moments of AdamW. Writing in place fills a key/value cache of fixed size. Only the torch backend can do it,
 // because the tensors of the others are immutable.
 
@@ -20,6 +20,7 @@ import {
   type EmbeddingGradientAttributes,
   type EmbeddingGradientInputs,
   type EmbeddingInputs,
+  SCATTER_ROWS,
   WRITE_ROWS,
 } from "./kernels.ts";
 import { differentiable, registerPortable, runKernel } from "./op.ts";
@@ -80,4 +81,20 @@ export function writeRows(buffer: Variable, rows: Tensor, at: number): void {
   const most = (buffer.shape[buffer.rank - 2] as number) - count;
   expectSetting("writeRows", { at }, `from 0 to ${most}`, Number.isInteger(at) && at >= 0 && at <= most);
   runKernel(WRITE_ROWS, { buffer, rows }, { at });
+}
+
+/**
+ * Sets the rows `ids` of the buffer to `rows`, as `writeRows` does with consecutive rows.
+ * @param buffer float32 (rows, width), changed
+ * @param rows float32 (count, width)
+ * @param ids int32 (count), each from 0 to rows - 1, all different; an id out of range is an error on the CPU, undefined
+ * on a GPU
+ * @throws ShapeError when an operand does not fit
+ */
+export function scatterRows(buffer: Variable, rows: Tensor, ids: Tensor): void {
+  if (!canWriteRows()) throw new ShapeError(`scatterRows: engine "${getBackend()}" cannot write into a tensor`);
+  expectOperand("scatterRows", { buffer }, { dtype: "float32", shape: ["rows", "width"] });
+  expectOperand("scatterRows", { ids }, { dtype: "int32", shape: ["count"] });
+  expectOperand("scatterRows", { rows }, { dtype: "float32", shape: [ids.size, buffer.shape[1] as number] });
+  runKernel(SCATTER_ROWS, { buffer, rows, ids });
 }

@@ -26,12 +26,19 @@ export interface ChooseOptions {
   uniform: () => number;
 }
 
+/** The error that the settings rule out all tokens. */
+export class NoTokenLeft extends EngineError {
+  constructor() {
+    super("generate: the settings rule out all tokens", "relax suppressed or forced tokens, or n-grams");
+  }
+}
+
 /** Chooses tokens of one text. */
 export interface TokenChooser {
   /**
    * @param logits float32 (vocabulary), which is changed
    * @param sequence prompt and text so far
-   * @throws EngineError if the settings rule out all tokens
+   * @throws NoTokenLeft if the settings rule out all tokens
    */
   choose(logits: Float32Array, sequence: readonly number[]): number;
 }
@@ -46,10 +53,7 @@ export function tokenChooser(settings: SamplingSettings, options: ChooseOptions)
       processAll(processors, scores, { sequence, prompt: options.prompt });
       const id = greedy ? mostLikely(scores) : drawn(scores, options.uniform);
       if (id !== undefined) return id;
-      throw new EngineError(
-        "generate: the settings rule out all tokens",
-        "relax suppressed or forced tokens, or n-grams",
-      );
+      throw new NoTokenLeft();
     },
   };
 }

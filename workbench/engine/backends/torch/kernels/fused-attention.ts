@@ -18,6 +18,7 @@ const reshape = aten("reshape");
 const expand = aten("expand");
 const narrow = aten("narrow");
 const nativeOneQuery = aten("one_query_attention", "", "gblr");
+const nativePaged = aten("paged_attention", "", "gblr");
 const sum = aten("sum", "dim_IntList");
 
 /** A fused attention kernel of libtorch. */
@@ -233,6 +234,14 @@ export const fusedAttention: KernelTable = {
     const { q, v } = inputs;
     return [reshape(y, [...q.shape.slice(0, 3), v.shape[3] as number]), ...residuals];
   }),
+  [names.PAGED_ATTENTION]: fusedKernel<names.PagedAttentionInputs, names.PagedAttentionAttributes>(
+    ({ q, k, v, pages, lengths }, { size, scale, window }) => {
+      const queries = reshape(q, q.shape.slice(1));
+      // The operator takes 0 for no window.
+      const latest = Number.isFinite(window) ? window : 0;
+      return reshape(nativePaged(queries, k, v, pages, lengths, size, scale, latest), q.shape);
+    },
+  ),
   [names.ATTENTION_GRADIENT]: fusedKernel<names.AttentionGradientInputs, names.AttentionAttributes>(
     (inputs, attributes, backend) => {
       const grouped = inGroups(inputs);

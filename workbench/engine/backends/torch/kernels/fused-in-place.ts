@@ -16,6 +16,8 @@ const adamwInPlace = aten("adamw_", "", "gblr");
 const gradientNorm = aten("gradient_norm", "", "gblr");
 const narrow = aten("narrow");
 const copyInPlace = aten("copy_");
+const indexCopy = aten("index_copy_");
+const toType = aten("to", "dtype");
 const empty = aten("empty", "memory_format");
 
 /** Gives a variable contiguous memory that no other tensor shares. */
@@ -60,6 +62,12 @@ export const fusedInPlace: KernelTable = {
       return [];
     },
   ),
+
+  [names.SCATTER_ROWS]: fusedKernel<names.ScatterRowsInputs>(({ buffer, rows, ids }, _, backend) => {
+    if (backend.isShared(buffer)) moveToOwnMemory(buffer as TensorInfo as Variable, backend);
+    indexCopy(buffer, 0, toType(ids, "int64"), rows);
+    return [];
+  }),
 
   [names.ALLOCATE]: fusedKernel<object, names.AllocateAttributes>((_, { shape, held }, backend) => {
     const tensor = backend.adopt(keepOne(() => empty(shape, held, STRIDED, backend.device)));

@@ -1,0 +1,154 @@
+// EleutherAI's lm_eval with its model `local-completions` on a server of ours, and with `hf` on the same folder: choices,
+// rolling perplexity and generated texts agree. Everything runs without a network.
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { ENGINES } from "../engine/engines.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { type Serving, serveFolder } from "../serve/serving.ts";
+import { smallLlama } from "./llama/small-llamas.ts";
+import { PATIENCE, pythonWith, runPython } from "./python.ts";
+
+const python = pythonWith("torch", "transformers", "lm_eval", "accelerate", "tenacity", "aiohttp");
+const at = temporaryFolder();
+const POSITIONS = 128;
+let served: Serving;
+
+const CHOICES = [
+  { question: "the sky is", choices: ["blue", "loud", "a number"], answer: 0 },
+  { question: "two and two are", choices: ["five", "four"], answer: 1 },
+  { question: "água é", choices: ["seca", "molhada", "日本"], answer: 1 },
+];
+const TEXTS = ["the sea and the sky are two", `${"a long text that goes on and on, ".repeat(12)}and ends`].map(
+  (text) => ({ text }),
+);
+
+const TASKS: Readonly<Record<string, { rows: readonly object[]; lines: readonly string[] }>> = {
+  gblr_choices: {
+    rows: CHOICES,
+    lines: [
+      "output_type: multiple_choice",
+      'doc_to_text: "{{question}}"',
+      'doc_to_choice: "{{choices}}"',
+      'doc_to_target: "{{answer}}"',
+      "metric_list:\n  - metric: acc",
+    ],
+  },
+  gblr_rolling: {
+    rows: TEXTS,
+    lines: [
+      "output_type: loglikelihood_rolling",
+      'doc_to_text: ""',
+      'doc_to_target: "{{text}}"',
+      "metric_list:\n  - metric: word_perplexity\n  - metric: bits_per_byte",
+    ],
+  },
+  gblr_texts: {
+    rows: CHOICES,
+    lines: [
+      "output_type: generate_until",
+      'doc_to_text: "{{question}}"',
+      'doc_to_target: "{{choices[answer]}}"',
+      'generation_kwargs:\n  until: ["zq"]\n  do_sample: false\n  max_gen_toks: 12',
+      "metric_list:\n  - metric: exact_match",
+    ],
+  },
+};
+
+beforeAll(async () => {
+  if (!python) return;
+  await openEngine(ENGINES[0]?.options);
+  const vocab_size = await writeTokenizer(at("base"), ["the", " is", " are", " and", " two"]);
+  const config = { vocab_size, max_position_embeddings: POSITIONS, bos_token_id: 0, eos_token_id: 0 };
+  const model: Model = await smallLlama("qwen3", { config });
+  await saveModelNow(model, at("model"), { base: { folder: at("base") } });
+  model.dispose();
+  for (const [name, { rows, lines }] of Object.entries(TASKS)) {
+    const data = at(`${name}.jsonl`);
+    writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const files = `dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: ${JSON.stringify(data)}\ntest_split: test`;
+    writeFileSync(at(`${name}.yaml`), `task: ${name}\n${files}\n${lines.join("\n")}\n`);
+  }
+  served = await serveFolder(at("model"));
+}, PATIENCE);
+afterAll(() => served?.end());
+
+interface Sample {
+  doc_id: number;
+  filtered_resps: unknown[];
+}
+
+interface Evaluated {
+  /** of each task, the answers to its documents: texts, and log-likelihoods with their second values */
+  answers: Record<string, unknown[][]>;
+  metrics: Record<string, Record<string, number>>;
+}
+
+/** Runs lm_eval on all tasks. */
+async function evaluated(name: string, model: string, settings: readonly string[], batch: number): Promise<Evaluated> {
+  const code = "import sys\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()\n";
+  const { status, stderr } = await runPython(python, code, {
+    args: [
+      ...["--model", model, "--model_args", settings.join(","), "--tasks", Object.keys(TASKS).join(",")],
+      ...["--include_path", at("."), "--batch_size", String(batch), "--log_samples", "--output_path", at(name)],
+      ...(model === "hf" ? ["--device", "cpu"] : []),
+    ],
+    env: { HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: at("huggingface"), OPENAI_API_KEY: "none" },
+  });
+  expect({ status, stderr: status === 0 ? "" : stderr }).toEqual({ status: 0, stderr: "" });
+  const files = readdirSync(at(name), { recursive: true, encoding: "utf8" });
+  const read = (pattern: RegExp) => readFileSync(at(name, files.find((file) => pattern.test(file)) as string), "utf8");
+  const answers: Evaluated["answers"] = {};
+  for (const task of Object.keys(TASKS)) {
+    const lines = read(new RegExp(`samples_${task}_.*\\.jsonl$`))
+      .trim()
+      .split("\n");
+    const samples = lines.map((line) => JSON.parse(line) as Sample).sort((a, b) => a.doc_id - b.doc_id);
+    answers[task] = samples.map(({ filtered_resps: answers }) => answers);
+  }
+  const { results } = JSON.parse(read(/results_.*\.json$/)) as { results: Evaluated["metrics"] };
+  return { answers, metrics: results };
+}
+
+/** All numbers of the log-likelihoods, in order. */
+const numbersOf = (answers: unknown): number[] =>
+  [answers]
+    .flat(9)
+    .flatMap((each) => (Number.isFinite(Number(each)) && typeof each !== "boolean" ? [Number(each)] : []));
+
+test.skipIf(!python)(
+  "lm_eval finds the same on the server as on the folder, one request at a time and eight",
+  async () => {
+    const folder = [
+      `pretrained=${at("model")}`,
+      "trust_remote_code=True",
+      "dtype=float32",
+      `max_length=${POSITIONS - 1}`,
+    ];
+    const theirs = await evaluated("hf", "hf", folder, 2);
+    const address = [`base_url=${served.url}/v1/completions`, "model=tiny", `max_length=${POSITIONS}`, "max_retries=1"];
+    const tokenizer = ["tokenizer_backend=huggingface", `tokenizer=${at("model")}`, "trust_remote_code=True"];
+    const runs = {
+      one: await evaluated("one", "local-completions", [...address, ...tokenizer], 1),
+      eight: await evaluated("eight", "local-completions", [...address, "tokenizer_backend=remote"], 8),
+    };
+    for (const ours of Object.values(runs)) {
+      for (const task of ["gblr_choices", "gblr_rolling"]) {
+        const [found, expected] = [numbersOf(ours.answers[task]), numbersOf(theirs.answers[task])];
+        expect(found.length).toBe(expected.length);
+        expect(found.length).toBeGreaterThan(1);
+        const differences = found.map(
+          (value, i) => Math.abs(value - (expected[i] as number)) / Math.max(1, Math.abs(value) / 100),
+        );
+        expect(Math.max(...differences)).toBeLessThan(1e-4);
+      }
+      expect(ours.answers.gblr_texts).toEqual(theirs.answers.gblr_texts as unknown[][]);
+      expect(ours.metrics.gblr_choices?.["acc,none"]).toBe(theirs.metrics.gblr_choices?.["acc,none"] as number);
+    }
+    expect(served.events.filter((event) => event.kind === "fault")).toEqual([]);
+  },
+  3 * PATIENCE,
+);

@@ -127,6 +127,12 @@ napi_value version(napi_env env, const Arguments&) {
   return from_text(env, TORCH_VERSION);
 }
 
+napi_value process_groups(napi_env env, const Arguments&) {
+  napi_value result;
+  check(env, napi_get_boolean(env, has_process_groups(), &result), "boolean");
+  return result;
+}
+
 struct Export {
   const char* name;
   size_t arguments; // minimum number
@@ -161,6 +167,14 @@ const Export kExports[] = {
     {"releaseCache", 0, release_cache},
     {"version", 0, version},
     {"blas", 0, blas},
+    {"hasProcessGroups", 0, process_groups},
+    {"joinGroup", 9, join_group},
+    {"leaveGroup", 1, leave_group},
+    {"allReduce", 3, all_reduce},
+    {"broadcast", 3, broadcast},
+    {"allGather", 3, all_gather},
+    {"barrier", 1, barrier},
+    {"waitFor", 1, wait_for_work},
 };
 
 napi_value run_export(napi_env env, napi_callback_info info) {
@@ -193,6 +207,7 @@ napi_value run_export(napi_env env, napi_callback_info info) {
 }
 
 void clean_up(void*) {
+  leave_all_groups();
   state().tensors.clear();
   state().generators.clear();
 }

@@ -39,6 +39,18 @@ napi_value read_async(napi_env env, const Arguments& arguments);
 napi_value describe_tensor(napi_env env, const Arguments& arguments);
 napi_value is_shared(napi_env env, const Arguments& arguments);
 
+// Process groups over several processes (distributed/process-group.cc).
+napi_value join_group(napi_env env, const Arguments& arguments);
+napi_value leave_group(napi_env env, const Arguments& arguments);
+napi_value all_reduce(napi_env env, const Arguments& arguments);
+napi_value broadcast(napi_env env, const Arguments& arguments);
+napi_value all_gather(napi_env env, const Arguments& arguments);
+napi_value barrier(napi_env env, const Arguments& arguments);
+napi_value wait_for_work(napi_env env, const Arguments& arguments);
+// Whether this libtorch has them.
+bool has_process_groups();
+void leave_all_groups();
+
 // The machine: GPUs as reported by the CUDA driver (cuda-driver.cc), and the CPU's matrix library (blas.cc).
 napi_value cuda_devices(napi_env env, const Arguments& arguments);
 napi_value cuda_memory(napi_env env, const Arguments& arguments);

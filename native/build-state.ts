@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { fingerprint, type Libtorch } from "./libtorch.ts";
@@ -67,13 +67,10 @@ function readStamp(folder: string): Stamp | undefined {
   }
 }
 
-/** Folders with sources, relative to `sourceFolder`. */
-const FOLDERS = ["", "gblr", "layers"];
-
 /** Paths of the sources with an extension, relative to `sourceFolder`. */
 export function sourceFiles(extension: RegExp): string[] {
-  const files = FOLDERS.flatMap((folder) => readdirSync(join(sourceFolder, folder)).map((file) => join(folder, file)));
-  return files.filter((file) => extension.test(file)).sort();
+  const files = readdirSync(sourceFolder, { recursive: true, encoding: "utf8" });
+  return files.filter((file) => extension.test(file) && !file.startsWith(`build${sep}`)).sort();
 }
 
 /** A hash that changes when a source, or the way it is compiled, changes. */

@@ -97,6 +97,7 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     // The system's libtorch uses the system's BLAS, which has its own threads; a wheel has a BLAS that uses OpenMP.
     ...(origin === "system" ? ["-DGBLR_PASSIVE_WAIT"] : []),
     `-I${join(nodeApi, "include")}`,
+    `-I${join(sourceFolder, "distributed/gloo-declarations")}`,
     // -isystem instead of -I hides warnings in libtorch's headers.
     ...folders.flatMap((folder) => ["-isystem", folder]),
   ];

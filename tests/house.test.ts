@@ -13,6 +13,7 @@ const IMPORT_ORDER = [
   "hub",
   "native",
   "workbench/engine",
+  "workbench/distributed",
   "workbench/gblr",
   "workbench/structures",
   "workbench/architectures",

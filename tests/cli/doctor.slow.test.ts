@@ -5,6 +5,7 @@ import { expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { buildState } from "../../native/build-state.ts";
 import type { Report } from "../../workbench/cli/doctor/collect.ts";
 import { blasParagraphs } from "../../workbench/cli/doctor/tables.ts";
 import { loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
@@ -41,6 +42,18 @@ async function gblr(args: string[], environment: Record<string, string | undefin
 async function report(args: string[], environment: Record<string, string | undefined> = {}): Promise<Report> {
   return JSON.parse((await gblr(["doctor", "--quick", "--json", ...args], environment)).stdout) as Report;
 }
+
+test.skipIf(buildState().state !== "built")(
+  "doctor --distributed starts two processes that add up an array",
+  async () => {
+    const found = await report(["--engine", "torch", "--distributed"]);
+    expect(found.distributed).toEqual({ ranks: 2, bytes: 4 * 2 ** 20, seconds: expect.any(Number) });
+    const { code, stdout } = await gblr(["doctor", "--quick", "--engine", "torch", "--distributed"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/ distributed {2}2 processes added up 4\.19 MB through Gloo in [\d.]+ ms, [\d.]+ GB\/s/);
+  },
+  PATIENCE,
+);
 
 test(
   "doctor --json is one document that lists every engine, and measures those it opens",

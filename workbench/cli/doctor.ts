@@ -15,6 +15,7 @@ import { paletteFor } from "./shared/terminal.ts";
 interface DoctorOptions extends OpenEngineOptions {
   json?: boolean;
   quick?: boolean;
+  distributed?: boolean;
 }
 
 export function addDoctor(program: Command): void {
@@ -25,16 +26,23 @@ export function addDoctor(program: Command): void {
   });
   addEngineOptions(command, "engine to measure; fails if it does not work (default: all)")
     .option("--quick", "measure on smaller sizes, which is faster and less accurate")
+    .option("--distributed", "also start two processes that exchange an array, as training on several GPUs does")
     .option("--json", JSON_DOCUMENT)
     .action(doctor);
 }
 
-async function doctor({ json = false, quick = false, ...requested }: DoctorOptions): Promise<void> {
+async function doctor({
+  json = false,
+  quick = false,
+  distributed = false,
+  ...requested
+}: DoctorOptions): Promise<void> {
   checkEngineUsage(requested);
   const progress = progressLine();
   const report = await collectReport({
     requested,
     quick,
+    distributed,
     environment: process.env,
     onStep: (step) => progress.show(`${step} …`),
   });
@@ -42,4 +50,5 @@ async function doctor({ json = false, quick = false, ...requested }: DoctorOptio
   const text = json ? JSON.stringify(report, null, 2) : printReport(report, paletteFor(process.stdout, process.env));
   process.stdout.write(`${text}\n`);
   if ("error" in report.opened) throw new CommandFailed(report.opened.error);
+  if (report.distributed && "error" in report.distributed) throw new CommandFailed(report.distributed.error);
 }

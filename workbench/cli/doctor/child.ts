@@ -1,20 +1,23 @@
-// Child process of `gblr doctor` that looks for an engine or measures one, so that a native library that crashes or
+// Child process of `gblr doctor` that looks for an engine, measures one, or is one of two ranks, so that a native library that crashes or
 // hangs affects only this process. It takes its task as JSON in the first argument and answers with one line of JSON on
 // stdout.
 
 import process from "node:process";
+import { randomNormal, sum } from "@tensorflow/tfjs-core";
+import { hasProcessGroups, ProcessGroup } from "../../distributed/process-group.ts";
 import { inspectBlas } from "../../engine/backends/torch/blas.ts";
 import { measureBandwidth, measureMatMul } from "../../engine/core/measure.ts";
 import { openEngine, probeEngine } from "../../engine/core/open.ts";
 import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
 import { oneLine } from "../shared/program.ts";
-import type { Measured } from "./collect.ts";
+import type { Exchanged, Measured } from "./collect.ts";
 
-/** What the child process does: look for an engine, inspect the BLAS, or measure an engine. */
+/** What the child process does: look for an engine, inspect the BLAS, measure an engine, or be a rank of a group. */
 export type Task =
   | { kind: "probe"; name: EngineName }
   | { kind: "blas" }
-  | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
+  | { kind: "measure"; options: OpenEngineOptions; quick: boolean }
+  | { kind: "rank"; rank: number; size: number; port: number };
 
 const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
 const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 23, budget: 0.3 } };
@@ -33,10 +36,33 @@ async function measure(options: OpenEngineOptions, quick: boolean): Promise<Meas
   };
 }
 
+const EXCHANGED = 1 << 20;
+const TIMES = 5;
+
+/** Adds up an array over all ranks, several times. The sum of the result tells whether all ranks got the same one. */
+async function exchange({ rank, size, port }: Extract<Task, { kind: "rank" }>): Promise<Exchanged> {
+  await openEngine({ engine: "torch" });
+  if (!hasProcessGroups()) throw new Error("this libtorch has no process groups");
+  const meeting = { address: "127.0.0.1", port, isServed: false };
+  const place = { rank, size, localRank: rank, localSize: size, meeting, restarts: 0 };
+  const group = await ProcessGroup.join(place, { timeout: 15 });
+  const seconds: number[] = [];
+  const values = randomNormal([EXCHANGED], 0, 1, "float32", rank + 1);
+  for (let i = 0; i < TIMES; i++) {
+    await group.barrier();
+    const start = performance.now();
+    await group.allReduce([values]);
+    seconds.push((performance.now() - start) / 1000);
+  }
+  await group.barrier();
+  return { bytes: 4 * EXCHANGED, seconds: Math.min(...seconds), sum: (await sum(values).data())[0] as number };
+}
+
 async function answer(task: Task): Promise<unknown> {
   try {
     if (task.kind === "probe") return { probe: await probeEngine(task.name) };
     if (task.kind === "blas") return { blas: inspectBlas() };
+    if (task.kind === "rank") return { exchanged: await exchange(task) };
     return { measured: await measure(task.options, task.quick) };
   } catch (error) {
     return { error: oneLine(error instanceof Error ? error.message : String(error)) };

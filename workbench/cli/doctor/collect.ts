@@ -2,7 +2,9 @@
 // (child.ts) look for all engines at the same time, then measure one after the other, so that measurements do not
 // affect each other.
 
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -31,12 +33,20 @@ interface CollectOptions {
   /** whether to measure on smaller sizes for a shorter time */
   quick: boolean;
   environment: Environment;
+  /** whether two processes are started that exchange an array */
+  distributed?: boolean;
   /** called before each step with its name, e.g. `measuring wasm` */
   onStep?: (step: string) => void;
 }
 
 /** Collects the report. An engine that fails is part of the report, not an error. */
-export async function collectReport({ requested, quick, environment, onStep }: CollectOptions): Promise<Report> {
+export async function collectReport({
+  requested,
+  quick,
+  environment,
+  distributed = false,
+  onStep,
+}: CollectOptions): Promise<Report> {
   onStep?.("looking for engines");
   const probes = await Promise.all(ENGINE_NAMES.map(async (name) => ({ name, probe: await probe(name) })));
   onStep?.(`measuring ${requested.engine ?? "auto"}`);
@@ -53,6 +63,8 @@ export async function collectReport({ requested, quick, environment, onStep }: C
     }
   }
   const blas = engines.some(multipliesOnProcessor) ? { blas: await inspectBlas(onStep) } : {};
+  if (distributed) onStep?.("exchanging an array between two processes");
+  const exchanged = distributed ? { distributed: await inspectDistributed() } : {};
   const { version } = packageJson;
   return {
     gblr: version,
@@ -60,6 +72,7 @@ export async function collectReport({ requested, quick, environment, onStep }: C
     requested,
     engines,
     ...blas,
+    ...exchanged,
     opened,
     forms: summarizeForms(environment),
     hub: inspectHub(environment),
@@ -75,6 +88,33 @@ async function inspectBlas(onStep: CollectOptions["onStep"]): Promise<NonNullabl
   onStep?.("measuring the BLAS");
   const answer = await ask<{ blas: BlasReport }>({ kind: "blas" });
   return "blas" in answer ? answer.blas : { error: answer.error };
+}
+
+/** Starts two ranks on this machine that add up an array. The slower of them counts. */
+async function inspectDistributed(): Promise<NonNullable<Report["distributed"]>> {
+  const port = await freePort();
+  const ranks = await Promise.all(
+    [0, 1].map((rank) => ask<{ exchanged: Exchanged }>({ kind: "rank", rank, size: 2, port })),
+  );
+  const failed = ranks.find((answer) => "error" in answer);
+  if (failed && "error" in failed) return { error: failed.error };
+  const [first, second] = ranks.flatMap((answer) => ("exchanged" in answer ? [answer.exchanged] : [])) as [
+    Exchanged,
+    Exchanged,
+  ];
+  if (first.sum !== second.sum) return { error: `two ranks got different sums, ${first.sum} and ${second.sum}` };
+  return { ranks: 2, bytes: first.bytes, seconds: Math.max(first.seconds, second.seconds) };
+}
+
+/** A port of this machine that no program uses now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Whether one engine is requested; the others are then listed, but not measured. */
@@ -150,6 +190,16 @@ export interface Measured {
   elementwise: Bandwidth;
 }
 
+/** What one of two ranks reports. */
+export interface Exchanged {
+  /** of the array that was added up */
+  bytes: number;
+  /** of the fastest exchange */
+  seconds: number;
+  /** of the result */
+  sum: number;
+}
+
 /** The result of measuring an engine, or the error. */
 export type Outcome = { measured: Measured } | { error: string };
 
@@ -170,6 +220,8 @@ export interface Report {
   engines: EngineReport[];
   /** the BLAS of the torch engine on the CPU; absent if that engine was not measured there */
   blas?: BlasReport | { error: string };
+  /** an array added up over several processes; absent unless it was asked for */
+  distributed?: { ranks: number; bytes: number; seconds: number } | { error: string };
   /** the engine that `requested` opens, or the error */
   opened: Outcome;
   /** the measured forms of GBLR layers that are kept */

@@ -18,6 +18,7 @@ export function printReport(report: Report, palette: Palette): string {
     "",
     ...report.engines.flatMap((engine) => engineNote(engine, palette)),
     ...blasNote(report, palette),
+    ...distributedNote(report, palette),
     ...choiceLines(report),
     "",
     palette.bold("Devices"),
@@ -92,6 +93,18 @@ function engineNote({ name, probe, outcome }: EngineReport, palette: Palette): s
 function blasNote({ blas }: Report, palette: Palette): string[] {
   if (blas === undefined) return [];
   return note("BLAS", "error" in blas ? [`✗ ${blas.error}`] : blasParagraphs(blas), palette);
+}
+
+function distributedNote({ distributed }: Report, palette: Palette): string[] {
+  if (distributed === undefined) return [];
+  return note("distributed", [distributedText(distributed)], palette);
+}
+
+function distributedText(distributed: NonNullable<Report["distributed"]>): string {
+  if ("error" in distributed) return `✗ ${distributed.error}`;
+  const { ranks, bytes, seconds } = distributed;
+  const rate = threeDigits(bytes / seconds / 1e9);
+  return `${ranks} processes added up ${formatBytes(bytes)} through Gloo in ${threeDigits(1000 * seconds)} ms, ${rate} GB/s`;
 }
 
 /** The kernels of the BLAS, how they were chosen, and their speed. */

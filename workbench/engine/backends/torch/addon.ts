@@ -78,6 +78,31 @@ export interface Addon {
   version(): string;
   /** the library that multiplies matrices on the CPU; of OpenBLAS also the kernels in use, e.g. `SkylakeX` */
   blas(): { description: string; core?: string };
+  /** whether this libtorch has process groups (c10d and Gloo) */
+  hasProcessGroups(): boolean;
+  /**
+   * Resolves with the handle of a group when all ranks have joined. `serves` is 1 for the process that serves the store.
+   * `network` is an interface, `host` the address of this process; both may be empty.
+   */
+  joinGroup(
+    address: string,
+    port: number,
+    serves: 0 | 1,
+    prefix: string,
+    rank: number,
+    size: number,
+    seconds: number,
+    network: string,
+    host: string,
+  ): Promise<number>;
+  leaveGroup(group: number): void;
+  /** starts a collective in place, and returns the handle of its work */
+  allReduce(group: number, tensors: readonly Handle[], reduction: "sum" | "max" | "min"): number;
+  broadcast(group: number, tensors: readonly Handle[], root: number): number;
+  allGather(group: number, tensors: readonly Handle[], gathered: readonly Handle[]): number;
+  barrier(group: number): number;
+  /** resolves when the work has ended, and frees its handle */
+  waitFor(work: number): Promise<void>;
 }
 
 /**

@@ -1,0 +1,199 @@
+// Process groups of PyTorch's c10d: ranks meet at a TCPStore and exchange tensors through Gloo, both of which are in
+// libtorch. A collective starts at once and returns a handle, for which `wait` gives a promise, so that it overlaps with
+// what JavaScript does in the meantime. Collectives work in place; their tensors are kept until they end.
+#include "../addon.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include "../background.h"
+#include "../values.h"
+
+#if __has_include(<torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>)
+
+#define USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+namespace gblr {
+
+namespace {
+
+using Group = c10::intrusive_ptr<c10d::ProcessGroupGloo>;
+using Work = c10::intrusive_ptr<c10d::Work>;
+
+// Of this JavaScript thread, as `state()` is.
+struct Distributed {
+  HandleTable<Group> groups;
+  HandleTable<Work> works;
+};
+
+Distributed& distributed() {
+  thread_local auto* current = new Distributed();
+  return *current;
+}
+
+c10d::ProcessGroupGloo& to_group(napi_env env, napi_value value) {
+  Group* group = distributed().groups.find(to_double(env, value, "group handle"));
+  if (group == nullptr) throw UsageError("group handle is not alive");
+  return **group;
+}
+
+std::vector<at::Tensor> to_tensors(napi_env env, napi_value value) {
+  bool array = false;
+  uint32_t length = 0;
+  if (napi_is_array(env, value, &array) != napi_ok || !array) throw UsageError("tensors must be an array of handles");
+  check(env, napi_get_array_length(env, value, &length), "tensors");
+  if (length == 0) throw UsageError("a collective takes at least one tensor");
+  std::vector<at::Tensor> tensors(length);
+  for (uint32_t i = 0; i < length; ++i) {
+    napi_value item;
+    check(env, napi_get_element(env, value, i, &item), "tensors");
+    tensors[i] = to_tensor(env, item);
+    if (!tensors[i].is_contiguous()) throw UsageError("a collective takes contiguous tensors");
+  }
+  return tensors;
+}
+
+c10d::ReduceOp to_operation(const std::string& name) {
+  if (name == "sum") return c10d::ReduceOp::SUM;
+  if (name == "max") return c10d::ReduceOp::MAX;
+  if (name == "min") return c10d::ReduceOp::MIN;
+  throw UsageError("a reduction is sum, max or min, got " + name);
+}
+
+napi_value started(napi_env env, Work work) { return from_number(env, distributed().works.add(std::move(work))); }
+
+std::shared_ptr<::gloo::transport::Device> device_of(const std::string& interface, const std::string& host) {
+  if (!interface.empty()) return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  if (!host.empty()) return c10d::ProcessGroupGloo::createDeviceForHostname(host);
+  return c10d::ProcessGroupGloo::createDefaultDevice();
+}
+
+} // namespace
+
+// joinGroup(store address, port, whether this process serves the store, prefix of its keys, rank, size, seconds,
+// interface or "", own host or "") → promise of a group handle, when all ranks have joined.
+napi_value join_group(napi_env env, const Arguments& arguments) {
+  const std::string address = to_string(env, arguments[0]);
+  const int64_t port = to_integer(env, arguments[1], "port");
+  const bool serves = to_integer(env, arguments[2], "serves") != 0;
+  const std::string prefix = to_string(env, arguments[3]);
+  const auto rank = static_cast<int>(to_integer(env, arguments[4], "rank"));
+  const auto size = static_cast<int>(to_integer(env, arguments[5], "size"));
+  const std::chrono::milliseconds timeout(static_cast<int64_t>(to_double(env, arguments[6], "seconds") * 1000));
+  const std::string interface = to_string(env, arguments[7]);
+  const std::string host = to_string(env, arguments[8]);
+  if (port < 0 || port > 65535) throw UsageError("port must be 0 to 65535, got " + std::to_string(port));
+  if (rank < 0 || rank >= size) throw UsageError("rank must be 0 to size - 1");
+  auto made = std::make_shared<Group>();
+  return in_background(
+      env, "gblr.joinGroup",
+      [=] {
+        c10d::TCPStoreOptions options;
+        options.port = static_cast<uint16_t>(port);
+        options.isServer = serves;
+        options.waitWorkers = false;
+        options.timeout = timeout;
+        auto store = c10::make_intrusive<c10d::TCPStore>(address, options);
+        store->setTimeout(timeout);
+        auto own = c10d::ProcessGroupGloo::Options::create(timeout);
+        own->devices.push_back(device_of(interface, host));
+        *made = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>(prefix, store), rank,
+                                                           size, std::move(own));
+      },
+      [made](napi_env own) { return from_number(own, distributed().groups.add(std::move(*made))); });
+}
+
+napi_value leave_group(napi_env env, const Arguments& arguments) {
+  if (!distributed().groups.remove(to_double(env, arguments[0], "group handle")))
+    throw UsageError("group handle is not alive");
+  napi_value result;
+  check(env, napi_get_undefined(env, &result), "undefined");
+  return result;
+}
+
+// allReduce(group, [tensor handles of one type], "sum" | "max" | "min") → handle of the work
+napi_value all_reduce(napi_env env, const Arguments& arguments) {
+  auto tensors = to_tensors(env, arguments[1]);
+  const auto operation = to_operation(to_string(env, arguments[2]));
+  if (tensors.size() == 1) {
+    c10d::AllreduceOptions options;
+    options.reduceOp = operation;
+    return started(env, to_group(env, arguments[0]).allreduce(tensors, options));
+  }
+  c10d::AllreduceCoalescedOptions options;
+  options.reduceOp = operation;
+  return started(env, to_group(env, arguments[0]).allreduce_coalesced(tensors, options));
+}
+
+// broadcast(group, [tensor handle], root) → handle of the work
+napi_value broadcast(napi_env env, const Arguments& arguments) {
+  auto tensors = to_tensors(env, arguments[1]);
+  c10d::BroadcastOptions options;
+  options.rootRank = to_integer(env, arguments[2], "root");
+  return started(env, to_group(env, arguments[0]).broadcast(tensors, options));
+}
+
+// allGather(group, [tensor handle], [handle of a tensor of shape [size, …]]) → handle of the work
+napi_value all_gather(napi_env env, const Arguments& arguments) {
+  auto inputs = to_tensors(env, arguments[1]);
+  const auto output = to_tensors(env, arguments[2]);
+  auto& group = to_group(env, arguments[0]);
+  if (output[0].dim() == 0 || output[0].size(0) != group.getSize())
+    throw UsageError("the result of allGather must have a first dimension of " + std::to_string(group.getSize()));
+  std::vector<std::vector<at::Tensor>> outputs{output[0].unbind(0)};
+  return started(env, group.allgather(outputs, inputs));
+}
+
+// barrier(group) → handle of the work
+napi_value barrier(napi_env env, const Arguments& arguments) {
+  return started(env, to_group(env, arguments[0]).barrier());
+}
+
+// waitFor(work) → promise, when the collective has ended on this rank. The handle is freed.
+napi_value wait_for_work(napi_env env, const Arguments& arguments) {
+  const double handle = to_double(env, arguments[0], "work handle");
+  Work* found = distributed().works.find(handle);
+  if (found == nullptr) throw UsageError("work handle is not alive");
+  const Work work = *found;
+  distributed().works.remove(handle);
+  return in_background(
+      env, "gblr.waitFor", [work] { work->wait(); },
+      [](napi_env own) {
+        napi_value result;
+        check(own, napi_get_undefined(own, &result), "undefined");
+        return result;
+      });
+}
+
+bool has_process_groups() { return true; }
+
+void leave_all_groups() {
+  distributed().works.clear();
+  distributed().groups.clear();
+}
+
+} // namespace gblr
+
+#else
+
+namespace gblr {
+
+namespace {
+napi_value refuse() { throw std::runtime_error("this libtorch has no headers of c10d's process groups"); }
+} // namespace
+
+napi_value join_group(napi_env, const Arguments&) { return refuse(); }
+napi_value leave_group(napi_env, const Arguments&) { return refuse(); }
+napi_value all_reduce(napi_env, const Arguments&) { return refuse(); }
+napi_value broadcast(napi_env, const Arguments&) { return refuse(); }
+napi_value all_gather(napi_env, const Arguments&) { return refuse(); }
+napi_value barrier(napi_env, const Arguments&) { return refuse(); }
+napi_value wait_for_work(napi_env, const Arguments&) { return refuse(); }
+bool has_process_groups() { return false; }
+void leave_all_groups() {}
+
+} // namespace gblr
+
+#endif

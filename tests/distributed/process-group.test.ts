@@ -1,0 +1,129 @@
+// Process groups of two and three processes on this machine: collectives against sums in float64, and what a rank says
+// when another one ends, is silent, or never comes.
+
+import { describe, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import path from "node:path";
+import process from "node:process";
+import * as tf from "@tensorflow/tfjs-core";
+import { buildState } from "../../native/build-state.ts";
+import { openEngine } from "../../workbench/engine/index.ts";
+import type { RankTask } from "./rank.ts";
+
+const state = buildState();
+const PATIENCE = 120_000;
+if (state.state !== "built") console.log("process groups are not tested: the native engine is not built");
+
+/** A port that is free now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as { port: number };
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+const environment = (rank: number, size: number, port: number) => ({
+  ...process.env,
+  ...{ RANK: `${rank}`, WORLD_SIZE: `${size}`, LOCAL_RANK: `${rank}`, LOCAL_WORLD_SIZE: `${size}` },
+  ...{ MASTER_ADDR: "127.0.0.1", MASTER_PORT: `${port}` },
+});
+
+function answerOf(child: ChildProcess): Promise<unknown> {
+  let text = "";
+  child.stdout?.on("data", (data) => {
+    text += data;
+  });
+  return new Promise((done) =>
+    child.on("close", (code, signal) => done(text === "" ? { ended: signal ?? code } : JSON.parse(text))),
+  );
+}
+
+/** The answers of the ranks that are started, in their order. */
+async function answers(task: RankTask, size: number, started = size): Promise<unknown[]> {
+  const port = await freePort();
+  const script = path.join(import.meta.dir, "rank.ts");
+  const ranks = Array.from({ length: started }, (_, rank) =>
+    spawn(process.execPath, [script, JSON.stringify(task)], {
+      env: environment(rank, size, port),
+      stdio: ["ignore", "pipe", "inherit"],
+    }),
+  );
+  return Promise.all(ranks.map(answerOf));
+}
+
+describe.skipIf(state.state !== "built")("a process group", () => {
+  test.each([2, 3])(
+    "of %p reduces, broadcasts and gathers tensors in place",
+    async (size) => {
+      const ranks = Array.from({ length: size }, (_, rank) => rank);
+      const sum = ranks.reduce((a, b) => a + b, 0);
+      const expected = [
+        [sum + size, 10 * size],
+        [sum],
+        [size - 1, 0],
+        [42],
+        ranks.flatMap((rank) => [rank, rank ** 2]),
+      ];
+      const got = await answers({ what: "collectives", timeout: 60 }, size);
+      expect(got as number[][]).toEqual(ranks.map(() => expected.map((each) => each.map((x) => x + 0))) as never);
+    },
+    PATIENCE,
+  );
+
+  test(
+    "adds numbers of two ranks exactly as one process does, and those of three alike on all ranks",
+    async () => {
+      await openEngine({ engine: "torch" });
+      const of = (rank: number) => Array.from(tf.randomNormal([1000], 0, 1, "float32", 7 + rank).dataSync());
+      const [a, b, c] = [of(0), of(1), of(2)] as [number[], number[], number[]];
+      const two = (await answers({ what: "sums", timeout: 60 }, 2)) as number[][];
+      const pair = a.map((x, i) => Math.fround(x + (b[i] as number)));
+      expect(two).toEqual([pair, pair]);
+      const three = (await answers({ what: "sums", timeout: 60 }, 3)) as [number[], number[], number[]];
+      expect(three[1]).toEqual(three[0]);
+      expect(three[2]).toEqual(three[0]);
+      const furthest = Math.max(
+        ...three[0].map((x, i) => Math.abs(x - ((a[i] as number) + (b[i] as number) + (c[i] as number)))),
+      );
+      expect(furthest).toBeLessThan(1e-6);
+    },
+    PATIENCE,
+  );
+
+  test(
+    "ends on all ranks with one line when one of them is killed",
+    async () => {
+      const [first, second, killed] = await answers({ what: "end", timeout: 30 }, 3);
+      expect(killed).toEqual({ ended: "SIGKILL" });
+      const line = (rank: number) =>
+        `rank ${rank} of 3: allReduce in step 3 failed: another rank has ended; see the output of the other ranks for the first error`;
+      expect([first, second]).toEqual([{ error: line(0) }, { error: line(1) }]);
+    },
+    PATIENCE,
+  );
+
+  test(
+    "gives up after its timeout when a rank is silent",
+    async () => {
+      const [first] = await answers({ what: "wait", timeout: 5 }, 2);
+      expect(first).toEqual({
+        error:
+          "rank 0 of 2: allReduce in step 3 failed: another rank did not answer within 5 s; see the output of the other ranks for the first error",
+      });
+    },
+    PATIENCE,
+  );
+
+  test(
+    "says where ranks were to meet when some never come",
+    async () => {
+      const [first] = (await answers({ what: "collectives", timeout: 4 }, 2, 1)) as [{ error: string }];
+      expect(first.error).toMatch(
+        /^rank 0 of 2 did not meet the others at 127\.0\.0\.1:\d+ within 4 s: .*; see that all ranks run, and that this address is reachable$/,
+      );
+    },
+    PATIENCE,
+  );
+});

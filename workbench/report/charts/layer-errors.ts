@@ -15,7 +15,9 @@ export interface LayerRatio {
 }
 
 /** Width of the band of a kind, px. */
-const BAND = 64;
+const BAND = 76;
+/** Width of a character of the title, px. A longer title than the chart would make the axes narrower. */
+const TITLE_CHARACTER = 9;
 
 /**
  * Draws the ratios of layers.
@@ -35,7 +37,7 @@ export function layerErrorChart(title: string, ratios: readonly LayerRatio[]): C
   );
   const isLogarithmic = spansDecades(ratios.map(({ ratio }) => ratio));
   const y = numberAxis("output error, relative", { isLogarithmic });
-  const x = { field: "kind", type: "nominal", title: null, sort: kinds, axis: { labelAngle: 0 } } as const;
+  const x = { field: "kind", type: "nominal", title: null, sort: kinds, axis: { labelAngle: 0, labelFlush: false } } as const;
   const offset = series.length > 1 ? { xOffset: { field: "series", type: "nominal" as const, sort: series } } : {};
   const shown = means.map((mean) => `${mean.series}, ${mean.kind}: ${threeDigits(mean.y)}`);
   return {
@@ -43,7 +45,7 @@ export function layerErrorChart(title: string, ratios: readonly LayerRatio[]): C
     description: `Output errors of layers relative to those of the reference, means: ${shown.join("; ")}.`,
     spec: {
       ...VIEW,
-      width: Math.max(VIEW.width, BAND * kinds.length + 60),
+      width: Math.max(VIEW.width, BAND * kinds.length + 60, TITLE_CHARACTER * title.length),
       height: 300 + LEGEND_ROW * (series.length - 1),
       layer: [
         { data: { values: [{ y: 1 }] }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },

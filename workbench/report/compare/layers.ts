@@ -51,12 +51,18 @@ export async function compareLayers(pairs: readonly LayerPair[]): Promise<Compar
       if (found.length === 0) throw new RunError(`shares no converted layer with ${reference}`, { file: folder });
       const kinds = kindsOf(found.map(({ layer }) => layer));
       const layers = found.map((each, i) => ({ ...each, kind: kinds[i] as string }));
-      return { name: nameOf(after), reference: nameOf(before), layers };
+      const isSameModel = after.record?.model?.name === before.record?.model?.name;
+      return { name: nameOf(after, isSameModel), reference: nameOf(before, isSameModel), layers };
     }),
   );
 }
 
-const nameOf = ({ record, folder }: Run): string => record?.name ?? folder;
+/** The name of a run, without that of its model if it is that of both runs. */
+function nameOf({ record, folder }: Run, isSameModel: boolean): string {
+  if (record === undefined) return folder;
+  const prefix = `${record.model?.name}, `;
+  return isSameModel && record.name.startsWith(prefix) ? record.name.slice(prefix.length) : record.name;
+}
 
 /** Output errors of converted layers by name. */
 function errorsIn({ folder, conversion }: Run): [string, number][] {

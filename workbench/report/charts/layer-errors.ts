@@ -37,7 +37,13 @@ export function layerErrorChart(title: string, ratios: readonly LayerRatio[]): C
   );
   const isLogarithmic = spansDecades(ratios.map(({ ratio }) => ratio));
   const y = numberAxis("output error, relative", { isLogarithmic });
-  const x = { field: "kind", type: "nominal", title: null, sort: kinds, axis: { labelAngle: 0, labelFlush: false } } as const;
+  const x = {
+    field: "kind",
+    type: "nominal",
+    title: null,
+    sort: kinds,
+    axis: { labelAngle: 0, labelFlush: false },
+  } as const;
   const offset = series.length > 1 ? { xOffset: { field: "series", type: "nominal" as const, sort: series } } : {};
   const shown = means.map((mean) => `${mean.series}, ${mean.kind}: ${threeDigits(mean.y)}`);
   return {

@@ -58,6 +58,8 @@ interface Row {
   unit: string;
   /** this rate over that of our dense model in the same round, the median of the rounds */
   overDense?: number;
+  /** why there is no rate */
+  error?: string;
 }
 
 const options = new Command("bun bench/inference.ts")
@@ -92,7 +94,10 @@ const rows: Row[] = await (isVision
 if (!isVision && options.tokens > 0)
   rows.push(...(await compared("generated tokens/s", options.tokens, "few", generate)));
 const memory = engine.memory();
-if (options.python !== undefined) rows.push(await pytorch(options.python));
+if (options.python !== undefined) {
+  const failed = ({ message }: Error): Row => ({ what: "PyTorch dense", rate: 0, unit: "", error: message });
+  rows.push(await pytorch(options.python).catch(failed));
+}
 const forms = Object.fromEntries(Object.entries(formChoices.taken).map(([key, { form }]) => [key, form]));
 const report = {
   ...{ machine: inspectMachine(), engine: `${engine.name}, ${engine.version}`, device: engine.device },
@@ -180,8 +185,8 @@ function nameOf(share: number): string {
 }
 
 function page(): string {
-  const line = ({ what, rate, unit, overDense }: Row) =>
-    `| ${what} | ${rate.toPrecision(4)} ${unit} | ${overDense?.toFixed(2) ?? ""} |`;
+  const line = ({ what, rate, unit, overDense, error }: Row) =>
+    `| ${what} | ${error ?? `${rate.toPrecision(4)} ${unit}`} | ${overDense?.toFixed(2) ?? ""} |`;
   return [
     `${options.model} with random weights; ${report.machine.cpu}; ${report.engine} on ${report.device}, ${precision}. Batches of ${batch}${isVision ? "" : ` × ${context} tokens`}.`,
     "",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs Bun and the packages that bench/gpu.sh needs into runs/gpu-bundle.tar.xz, for a machine without network. Left out
-# are the packages of pictures, charts, other engines and checks, and of the others what no program loads.
+# are the packages of charts, WebGPU and checks, and of the others what no program loads.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 most=$((50 << 20)) # bytes, so that the project fits beside it into 64 MiB
@@ -12,7 +12,8 @@ packages() { # a line for each package that the given ones depend on
       const file = `node_modules/${name}/package.json`;
       if (found.has(name) || !fs.existsSync(file)) return;
       found.add(name);
-      Object.keys(JSON.parse(fs.readFileSync(file)).dependencies ?? {}).forEach(visit);
+      const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(file));
+      Object.keys({ ...dependencies, ...optionalDependencies }).forEach(visit);
     };
     const left = new Set(process.argv[1].split(" "));
     Object.keys(require("./package.json").dependencies).filter((name) => !left.has(name)).forEach(visit);

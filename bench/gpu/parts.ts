@@ -27,7 +27,7 @@ export interface Setting {
 }
 
 /** Small sizes take a few seconds each, on a machine that does nothing else. */
-const QUICK_LIMIT = 150;
+const QUICK_LIMIT = 300;
 
 const root = path.join(import.meta.dirname, "../..");
 const script = (file: string, ...args: string[]): [string, ...string[]] => [

@@ -46,12 +46,12 @@ function linesOf({ name, rows, seconds, error }: PartResult, peer: Row | undefin
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   if (error !== undefined) return [line([name, `**failed**: ${error}`, "", "", "", seconds.toFixed(0)])];
   return rows.map((row, at) => {
-    const { what, value, unit, peak } = row;
+    const { what, value, unit, peak, error: failure } = row;
     const { ratio, to } = comparedTo(row, name.startsWith("GPT-2 training") ? peer : undefined);
     return line([
       at === 0 ? name : "",
       what,
-      `${Number(value.toPrecision(4))} ${unit}`,
+      failure === undefined ? `${Number(value.toPrecision(4))} ${unit}` : `**failed**: ${failure}`,
       ratio === undefined ? "" : `${ratio.toFixed(2)} of ${to}`,
       peak === undefined ? "" : formatBytes(peak),
       at === 0 ? seconds.toFixed(0) : "",

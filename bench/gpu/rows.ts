@@ -20,6 +20,8 @@ export interface Row {
   to?: string;
   /** most bytes in use */
   peak?: number;
+  /** why there is no value, one line */
+  error?: string;
 }
 
 /** The row with the number of failed tests. */
@@ -53,11 +55,11 @@ export const readers = {
   },
 
   inference({ stdout }) {
-    type Measured = { what: string; rate: number; unit: string; overDense?: number };
+    type Measured = { what: string; rate: number; unit: string; overDense?: number; error?: string };
     const { rows, memory } = jsonOf<{ rows: Measured[]; memory?: EngineMemory }>(stdout);
-    const peer = rows.find(({ what }) => what.startsWith("PyTorch"));
-    return rows.map(({ what, rate, unit, overDense }, at) => ({
-      ...{ what, value: rate, unit },
+    const peer = rows.find(({ what, error }) => what.startsWith("PyTorch") && error === undefined);
+    return rows.map(({ what, rate, unit, overDense, error }, at) => ({
+      ...{ what, value: rate, unit, ...(error !== undefined && { error }) },
       ...(overDense !== undefined && { ratio: overDense, to: "dense" }),
       ...(at === 0 && peer && { ratio: rate / peer.rate, to: "PyTorch" }),
       ...(at === 0 && peakOf(memory)),

@@ -10,7 +10,7 @@ import { inspectMachine } from "../../workbench/cli/doctor/collect.ts";
 import { PRECISIONS, type Precision } from "../../workbench/engine/core/types.ts";
 import { type Part, partsOf } from "./parts.ts";
 import { type GpuReport, markdown, type PartResult } from "./report.ts";
-import { FAILED_TESTS, type Output } from "./rows.ts";
+import { FAILED_TESTS, type Output, type Row } from "./rows.ts";
 
 interface Options {
   device: string;
@@ -59,11 +59,10 @@ for (const part of partsOf({ device, precision, quick, python })) {
 process.stdout.write(markdown(report));
 process.exit(report.parts.every(isGood) ? 0 : 1);
 
-/** Whether a part has results, and none of its tests failed. */
+/** Whether a part has all its results, and none of its tests failed. */
 function isGood({ rows, error }: PartResult): boolean {
-  return (
-    rows.length > 0 && error === undefined && rows.every(({ what, value }) => what !== FAILED_TESTS || value === 0)
-  );
+  const isBad = (row: Row) => row.error !== undefined || (row.what === FAILED_TESTS && row.value > 0);
+  return rows.length > 0 && error === undefined && !rows.some(isBad);
 }
 
 async function resultOf(part: Part, left: number): Promise<PartResult> {
@@ -115,7 +114,9 @@ function outputOf([program, ...args]: Part["argv"], seconds: number): Promise<Ou
 /** The line of a failed command that says why, in 300 characters. */
 function complaint({ stderr, exitCode }: Output): string {
   const lines = stderr.split(/[\r\n]+/).filter((line) => line.trim() !== "");
-  const line = lines.findLast((text) => /error|exception|fail|not available/i.test(text)) ?? lines.at(-1) ?? "";
+  // An exception of Python, before what the process that started Python says of its exit.
+  const patterns = [/^[\w.]*(Error|Exception): /, /error|exception|fail|not available/i, /./];
+  const line = patterns.map((pattern) => lines.findLast((text) => pattern.test(text))).find(Boolean) ?? "";
   return `exit status ${exitCode}: ${line.trim().slice(0, 300)}`;
 }
 

@@ -3,13 +3,20 @@
 
 import { z } from "zod";
 import { quote } from "../files/file-error.ts";
-import { scanJson } from "../safetensors/index.ts";
+import { type Dtype, scanJson } from "../safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined, versionProblem } from "../text/json.ts";
 import { ModelError } from "./layer-tensors.ts";
 import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } from "./structures.ts";
 
-/** Version of the "gblr" part. Older versions stay readable; newer ones are rejected. */
+/** Version of the "gblr" part of a model whose structured layers are float32. */
 export const FORMAT = 1;
+/** Version of a model whose structured layers may be in half precision. */
+export const HALF_FORMAT = 2;
+/** Newer versions are rejected. */
+const FORMATS: readonly unknown[] = [FORMAT, HALF_FORMAT];
+
+const FLOAT_TYPES: readonly Dtype[] = ["F32"];
+const HALF_TYPES: readonly Dtype[] = ["F32", "F16", "BF16"];
 
 /** The settings of one structured layer in config.json. */
 export interface LayerConfig {
@@ -22,6 +29,8 @@ export interface LayerConfig {
   kernel?: readonly [number, number];
   /** of a convolution */
   stride?: number;
+  /** types that its tensors may have */
+  types: readonly Dtype[];
   /** shapes of its tensors in model.safetensors, by parameter */
   shapes?: Readonly<Record<string, readonly number[]>>;
 }
@@ -119,19 +128,25 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
   // Checked first, because another version may have other fields.
-  if (gblr.format !== FORMAT) throw fail(`"gblr.format" ${versionProblem(FORMAT, gblr.format)}`);
+  if (!FORMATS.includes(gblr.format)) {
+    throw fail(`"gblr.format" ${versionProblem([FORMAT, HALF_FORMAT], gblr.format)}`);
+  }
   const { duplicate } = scanJson(text);
   if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
   const { sigma, structure } = part;
+  const types = gblr.format === HALF_FORMAT ? HALF_TYPES : FLOAT_TYPES;
   const layers = new Map(
-    Object.entries(part.layers).map(([name, value]) => [name, layerOf(value, structure, (text) => fail(text, name))]),
+    Object.entries(part.layers).map(([name, value]) => [
+      name,
+      { ...layerOf(value, structure, (text) => fail(text, name)), types },
+    ]),
   );
   if (layers.size === 0) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
   return { ...(sigma !== undefined && { sigma }), layers };
 }
 
-function layerOf(value: unknown, structure: string, fail: (problem: string) => ModelError): LayerConfig {
+function layerOf(value: unknown, structure: string, fail: (problem: string) => ModelError): Omit<LayerConfig, "types"> {
   const fields = checked(layerSchema, value, (path, problem) => fail(path === "" ? problem : `${path} ${problem}`));
   const { n_in: nIn, n_out: nOut, blocks, kernel, stride, shapes } = fields;
   const own = fields.structure ?? structure;

@@ -37,9 +37,9 @@ export function packedLayer(place: LayerPlace, config: LayerConfig | undefined):
     throw problemOf(place, "is packed, but no config.json in its folder gives its n_in and n_out under gblr.layers");
   }
   const { nIn, nOut } = config;
-  const [, live] = expectTensor(place, "spans", { shape: [4, "B"], dtype: "I32" }) as [number, number];
+  const [, live] = expectTensor(place, "spans", { shape: [4, "B"], dtypes: ["I32"] }) as [number, number];
   for (const side of ["in", "out"]) {
-    expectTensor(place, `values_${side}`, { shape: [`Σ length_${side}`], dtype: "F32" });
+    expectTensor(place, `values_${side}`, { shape: [`Σ length_${side}`], dtypes: config.types });
   }
   const blocks = config.blocks ?? live;
   if (live > blocks) throw problemOf(place, `spans has ${live} blocks, config.json says blocks: ${blocks}`);
@@ -55,13 +55,13 @@ export function packedLayer(place: LayerPlace, config: LayerConfig | undefined):
   };
 }
 
-async function readCheckedSpans(place: LayerPlace, { nIn, nOut }: LayerConfig): Promise<Int32Array> {
+async function readCheckedSpans(place: LayerPlace, { nIn, nOut, types }: LayerConfig): Promise<Int32Array> {
   const spans = (await place.tensors.read(`${place.layer}.spans`)).data as Int32Array;
   const checked = checkSpans(spans, { nIn, nOut });
   if (checked.bad) throw problemOf(place, describeBadSpan(checked.bad));
   for (const side of ["in", "out"] as const) {
     const why = ", the sum of the lengths in spans";
-    expectTensor(place, `values_${side}`, { shape: [checked.values[side]], dtype: "F32", why });
+    expectTensor(place, `values_${side}`, { shape: [checked.values[side]], dtypes: types, why });
   }
   return spans;
 }

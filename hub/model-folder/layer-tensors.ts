@@ -46,8 +46,8 @@ export interface LayerPlace {
 interface Expected {
   /** numbers are required, names stand for any length */
   shape: readonly (number | string)[];
-  /** required type. Default any floating-point type */
-  dtype?: TensorInfo["dtype"];
+  /** allowed types. Default any floating-point type */
+  dtypes?: readonly TensorInfo["dtype"][] | undefined;
   /** reason for the shape, in errors */
   why?: string;
 }
@@ -62,14 +62,18 @@ export const isWeight = ({ dtype }: TensorInfo): boolean => REAL.has(dtype) || Q
  * Checks shape and type of a tensor, and returns its shape.
  * @throws ModelError such as `layer "fc1": widths must be (2, 48), is F32 (2, 40)`
  */
-export function expectTensor(place: LayerPlace, part: string, { shape, dtype, why = "" }: Expected): readonly number[] {
+export function expectTensor(
+  place: LayerPlace,
+  part: string,
+  { shape, dtypes, why = "" }: Expected,
+): readonly number[] {
   const info = place.tensors.tensors.get(`${place.layer}.${part}`);
-  const wanted = `${dtype ? `${dtype} ` : ""}(${shape.join(", ")})`;
+  const wanted = `${dtypes ? `${dtypes.join(" or ")} ` : ""}(${shape.join(", ")})`;
   if (!info) throw problemOf(place, `${part} ${wanted} is missing`);
   const fits =
     info.shape.length === shape.length &&
     shape.every((length, axis) => typeof length === "string" || length === info.shape[axis]) &&
-    (dtype === undefined ? REAL.has(info.dtype) : info.dtype === dtype);
+    (dtypes === undefined ? REAL.has(info.dtype) : dtypes.includes(info.dtype));
   if (!fits) throw problemOf(place, `${part} must be ${wanted}${why}, is ${info.dtype} (${info.shape.join(", ")})`);
   return info.shape;
 }

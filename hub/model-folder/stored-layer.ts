@@ -34,8 +34,9 @@ export function plainLayer(
   const sizes = new Map<string, number>();
   for (const [part, names] of Object.entries(parts)) {
     const shape = names.map((size) => sizes.get(size) ?? size);
-    // A file without config.json can be from any program. In model folders, structured layers are F32.
-    const found = expectTensor(place, part, { shape, ...(settings && { dtype: "F32" }) });
+    // A file without config.json can be from any program. Half precision does not have all indices.
+    const isIndex = structure.permutations?.includes(part) === true;
+    const found = expectTensor(place, part, { shape, dtypes: settings && (isIndex ? ["F32"] : settings.types) });
     for (const [axis, size] of names.entries()) sizes.set(size, found[axis] as number);
     shapes[part] = found;
   }

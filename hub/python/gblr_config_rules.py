@@ -8,7 +8,7 @@ import math
 
 from gblr_structures import STRUCTURES
 
-FORMAT = 1
+FORMAT_TYPES = {1: ("F32",), 2: ("F32", "F16", "BF16")}  # versions, and the types of structured layers
 MOST_SIDE = 2**24  # masks round widths in float32, which has all integers up to here
 MOST_VALUES = 2**31 - 1  # indices on GPUs are 32 bits wide
 
@@ -56,14 +56,16 @@ def check_config(fields):
     _expect(isinstance(layers, dict), "gblr.layers", "must be an object", layers)
     if not layers:
         raise _field("gblr.layers", 'must name a layer; a dense model has no "gblr"')
-    return {name: _checked_layer(name, settings, structure) for name, settings in layers.items()}
+    types = FORMAT_TYPES[part["format"]]
+    return {name: {**_checked_layer(name, settings, structure), "types": types} for name, settings in layers.items()}
 
 
 def _check_format(value):
-    if _is_number(value) and value == FORMAT:
+    if _is_number(value) and value in FORMAT_TYPES:
         return
-    newer = _is_number(value) and value > FORMAT
-    raise _field("gblr.format", f"must be {FORMAT}, is {value}" + ("; a newer version of gblr wrote it" if newer else ""))
+    newer = _is_number(value) and value > max(FORMAT_TYPES)
+    known = " or ".join(map(str, FORMAT_TYPES))
+    raise _field("gblr.format", f"must be {known}, is {value}" + ("; a newer version of gblr wrote it" if newer else ""))
 
 
 def _check_flops(value):

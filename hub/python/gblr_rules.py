@@ -144,7 +144,7 @@ class _Place(NamedTuple):
         )
         if not fits or tensor.dtype not in dtypes:
             is_ = f"{tensor.dtype} ({', '.join(map(str, tensor.shape))})"
-            raise LayerError(self.layer, f"must be {'float' if dtypes == REAL else dtypes[0]} of shape {must}, is {is_}", part)
+            raise LayerError(self.layer, f"must be {'float' if dtypes == REAL else ' or '.join(dtypes)} of shape {must}, is {is_}", part)
         return tensor.shape
 
     def expect_size(self, settings, n_in, n_out):
@@ -159,7 +159,7 @@ class _Place(NamedTuple):
 def _check_packed(place, settings):
     _, live = place.expect("spans", (4, "B"), ("I32",))
     for side in ("in", "out"):
-        place.expect(f"values_{side}", (f"sum of length_{side}",), ("F32",))
+        place.expect(f"values_{side}", (f"sum of length_{side}",), settings["types"])
     if live > settings["blocks"]:
         raise LayerError(place.layer, f"spans has {live} blocks, config.json says blocks: {settings['blocks']}")
     place.expect_size(settings, settings["n_in"], settings["n_out"])
@@ -184,7 +184,9 @@ def _check_plain(place, settings):
     structure = PLAIN[settings["structure"]]
     sizes = {"n_in": settings["n_in"], "n_out": settings["n_out"]}
     for part, names in structure["parts"].items():
-        shape = place.expect(part, [sizes.get(name, name) for name in names], ("F32",))
+        # half precision does not have all indices
+        types = ("F32",) if part in structure.get("permutations", ()) else settings["types"]
+        shape = place.expect(part, [sizes.get(name, name) for name in names], types)
         sizes.update(zip(names, shape))
     if structure["input_sizes"]:
         sizes["n_in"] = math.prod(sizes[name] for name in structure["input_sizes"])

@@ -71,10 +71,11 @@ const entriesOf = (json: unknown): unknown =>
   typeof json === "object" && json !== null && !Array.isArray(json) ? new Map(Object.entries(json)) : json;
 
 /** Describes what is wrong with a format version, as a clause that follows the field's name. */
-export function versionProblem(known: number, is: unknown): string {
-  const isNewer = typeof is === "number" && is > known;
+export function versionProblem(known: number | readonly number[], is: unknown): string {
+  const versions = [known].flat();
+  const isNewer = typeof is === "number" && is > Math.max(...versions);
   const shown = is === undefined ? "missing" : JSON.stringify(is)?.slice(0, 80);
-  return `must be ${known}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
+  return `must be ${versions.join(" or ")}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
 }
 
 /** Schema that accepts one format version. Its message states the version that was found. */

@@ -119,7 +119,7 @@ test("a monarch model has no names in the reference, and a model is not replaced
 });
 
 test.each([
-  [["--to", "sparse"], "Allowed choices are dense, reference"],
+  [["--to", "sparse"], "Allowed choices are dense, packed, reference"],
   [[], "--to"],
   [["--to", "dense", "--dtype", "int8"], "Allowed choices are float32, float16, bfloat16"],
   [["--to", "reference", "--dtype", "float16"], "--to reference writes float32 only"],
@@ -128,4 +128,53 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(named);
   expect(stderr.trim().split("\n")).toHaveLength(1);
+});
+
+test("to packed in half precision takes about half the bytes and keeps the logits, and says which layers it cannot round", async () => {
+  const out = at("half");
+  const { code, stdout, stderr } = await gblr(
+    at("gblr"),
+    "--to",
+    "packed",
+    "--dtype",
+    "bfloat16",
+    "--out",
+    out,
+    "--json",
+  );
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const told = JSON.parse(stdout);
+  expect(told).toMatchObject({ to: "packed", dtype: "bfloat16" });
+  expect(told).not.toHaveProperty("exact");
+  const whole = await gblr(at("gblr"), "--to", "packed", "--out", at("whole"), "--json");
+  // Spans are whole numbers of 32 bits.
+  expect(told.bytes / JSON.parse(whole.stdout).bytes).toBeLessThan(0.6);
+  const [half, exact] = [await logitsIn(out), await logitsIn(at("gblr"))];
+  // The dense weights of this small model in bfloat16 change its logits as much.
+  const length = (values: readonly number[]) => Math.hypot(...values);
+  const apart = [...exact].map((value, i) => value - (half[i] as number));
+  expect(length(apart) / length([...exact])).toBeLessThan(0.05);
+
+  // Blocks a thousand times as large as their sum.
+  const model = await loadModelNow(at("gblr"), { form: "trainable" });
+  const name = [...model.layers.values()].find(({ structure }) => !structure.isDense)?.name as string;
+  const { lr_weight1, lr_weight2, widths } = model.structureParameters(name) as Record<string, tf.Variable>;
+  tf.tidy(() => {
+    const turned = (factor: tf.Variable, by: number[]) =>
+      factor.assign(tf.mul(tf.slice(factor, 0, 1), tf.reshape(tf.tensor1d(by), [-1, 1, 1])));
+    const count = lr_weight1?.shape[0] as number;
+    turned(lr_weight1 as tf.Variable, new Array(count).fill(1));
+    turned(
+      lr_weight2 as tf.Variable,
+      Array.from({ length: count }, (_, k) => (k === 0 ? 1000 : k === 1 ? -999 : 0)),
+    );
+    widths?.assign(tf.ones(widths.shape));
+  });
+  await saveModelNow(model, at("cancelling"));
+  model.dispose();
+  const kept = await gblr(at("cancelling"), "--to", "packed", "--dtype", "float16", "--out", at("kept"), "--json");
+  expect(JSON.parse(kept.stdout).exact).toEqual([name]);
+  expect(kept.stderr).toBe(
+    `gblr: ${name}: stored in float32, because the blocks cancel each other and would not stand rounding; convert with --stable-blocks for half precision\n`,
+  );
 });

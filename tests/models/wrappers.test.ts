@@ -163,7 +163,9 @@ test("config.json may list layers with the wrapper or without it", async () => {
   const { layers } = JSON.parse(readFileSync(at("GPT-2 in GBLR", "config.json"), "utf8")).gblr;
   const [name] = Object.keys(layers) as [string];
   for (const listed of [name, `module.${name}`]) {
-    const config = { layers: new Map([[listed, { structure: "gblr" as const, nIn: 16, nOut: 64 }]]) };
+    const config = {
+      layers: new Map([[listed, { structure: "gblr" as const, types: ["F32"] as const, nIn: 16, nOut: 64 }]]),
+    };
     const tensors = { tensors: new Map([[`module.${name}.spans`, { dtype: "I32", shape: [4, 1], byteLength: 16 }]]) };
     const opened = unwrapModel({ path: "f", config, tensors: tensors as never });
     expect([...(opened.config?.layers.keys() ?? [])]).toEqual([name]);

@@ -12,6 +12,7 @@ import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {
   FILE_TYPES,
   type FileType,
+  layersKeptExact,
   type Model,
   prepareFolder,
   type SaveEvent,
@@ -26,9 +27,11 @@ import { addEngineOptions, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor }
 import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
-const TARGETS = ["dense", "reference"] as const;
+const TARGETS = ["dense", "packed", "reference"] as const;
+/** What is done with the model before it is saved, by target. Default: nothing */
+const BEFORE: Partial<Record<(typeof TARGETS)[number], (model: Model) => unknown>> = { dense: exportDense };
 /** Text about the layers in the summary, by target. */
-const MADE = { dense: "converted to dense", reference: "in the reference's format" };
+const MADE = { dense: "converted to dense", packed: "kept as structured", reference: "in the reference's format" };
 
 interface ExportVerbOptions extends OpenEngineOptions {
   to: (typeof TARGETS)[number];
@@ -38,7 +41,7 @@ interface ExportVerbOptions extends OpenEngineOptions {
   json?: boolean;
 }
 
-const SUMMARY = "write a compressed model as a dense checkpoint, or in the reference's format";
+const SUMMARY = "write a compressed model in half precision, as a dense checkpoint, or in the reference's format";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
@@ -47,6 +50,10 @@ Writes a compressed model in a format that other programs can load.
 --to dense      a dense checkpoint with the architecture's usual tensor names
                 and config.json. Each compressed layer becomes the matrix that
                 it applies in evaluation.
+--to packed     the model for inference, with --dtype bfloat16 or float16 in
+                half the bytes. Products are computed in float32. Layers whose
+                blocks cancel each other stay in float32; convert with
+                --stable-blocks to store them in half precision.
 --to reference  model.safetensors with the parameters and buffers of the
                 authors' PyTorch layers: lr_weight1, lr_weight2, widths,
                 locations, sigma, freq_in, freq_out. If the model folder has
@@ -59,6 +66,7 @@ export function addExport(program: Command): void {
     summary: SUMMARY,
     example: [
       "gblr export models/gpt2-gblr --to dense --dtype bfloat16 --out models/gpt2-dense",
+      "gblr export models/gpt2-gblr --to packed --dtype bfloat16 --out models/gpt2-gblr-half",
       "gblr export owner/gpt2-gblr --to reference --out models/gpt2-reference",
     ].join("\n"),
   })
@@ -80,14 +88,22 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
   }
   await expectPlaceForModel(out, { force });
   const interrupted = "interrupted; nothing was written";
-  const { layers, files, bytes } = await runStages({ interrupted, json }, (context) =>
+  const { layers, exact, files, bytes } = await runStages({ interrupted, json }, (context) =>
     exported(name, options, context),
   );
   const made = MADE[to];
   const text = json
-    ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
+    ? JSON.stringify({ model: name, to, out, dtype, layers, ...(exact.length > 0 && { exact }), files, bytes }, null, 2)
     : `${out}: ${formatBytes(bytes)} of ${dtype}, ${countOf(layers.length, "layer")} ${made}`;
   process.stdout.write(`${text}\n`);
+  if (exact.length > 0) process.stderr.write(`gblr: ${keptExact(exact)}\n`);
+}
+
+/** Says which layers are not in half precision, in one line. */
+function keptExact(names: readonly string[]): string {
+  const [first, ...others] = names;
+  const who = others.length > 0 ? `${first} and ${countOf(others.length, "other layer")}` : `${first}`;
+  return `${who}: stored in float32, because the blocks cancel each other and would not stand rounding; convert with --stable-blocks for half precision`;
 }
 
 /** Runs the stages fetch, load, export and save. */
@@ -95,7 +111,7 @@ async function* exported(
   name: string,
   options: ExportVerbOptions,
   context: StageContext,
-): AsyncGenerator<PipelineEvent, Saved & { layers: string[] }> {
+): AsyncGenerator<PipelineEvent, Saved & { layers: string[]; exact: string[] }> {
   const { to, out, dtype } = options;
   const { folder } = yield* fetchModel(name, { ...context, trainable: to === "reference" });
   await openEngineFor(options);
@@ -105,10 +121,11 @@ async function* exported(
     const layers = structuredLayers(model);
     const { signal } = context;
     if (to !== "reference") {
-      exportDense(model);
-      return { layers, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
+      BEFORE[to]?.(model);
+      const exact = dtype === "float32" ? [] : await layersKeptExact(model);
+      return { layers, exact, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
     }
-    return { layers, ...(yield* saved(referenceEvents(model, { out, base: folder }), signal)) };
+    return { layers, exact: [], ...(yield* saved(referenceEvents(model, { out, base: folder }), signal)) };
   } finally {
     model.dispose();
   }

@@ -48,7 +48,15 @@ export { createModel } from "./create.ts";
 export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
 export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
 export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
-export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
+export {
+  FILE_TYPES,
+  type FileType,
+  layersKeptExact,
+  type SaveOptions,
+  saveModel,
+  saveModelNow,
+  storedConfig,
+} from "./folder/save.ts";
 export {
   COMPANION_FILES,
   MORE_TEMPLATE_FILES,

@@ -8,6 +8,12 @@
 
 import { div, maximum, minimum, mul, norm, type Tensor, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 
+/**
+ * Largest ratio of the terms of a layer to their sum with which all its parameters can be trained, or rounded to half
+ * precision.
+ */
+export const MOST_CANCELLATION = 10;
+
 /** Smaller norms count as this one, which is far below those at which a step is made smaller. */
 const LEAST_NORM = 1e-12;
 

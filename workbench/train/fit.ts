@@ -7,6 +7,7 @@ import { dispose, type Variable } from "@tensorflow/tfjs-core";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";
+import { MOST_CANCELLATION } from "../structures/factor-sizes.ts";
 import { formChoices } from "../structures/inference/choice.ts";
 import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
 import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
@@ -73,9 +74,6 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     await structure?.dispose();
   }
 }
-
-/** Largest ratio of the terms of a layer to their sum with which all its parameters can be trained. */
-const MOST_CANCELLATION = 10;
 
 /**
  * Checks that the blocks of no layer cancel each other. If they do, a small change of each, or of one width, is a large

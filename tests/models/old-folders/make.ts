@@ -7,7 +7,7 @@ import path from "node:path";
 import process from "node:process";
 import { convert, type PlanOptions, planConversion } from "../../../workbench/compress/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { type FileType, Model, saveModelNow } from "../../../workbench/models/index.ts";
 import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../../architectures/small-vision.ts";
 import { askPython, pythonWith, SOURCES } from "../../python/python.ts";
 import { livelier, structured, tinyGpt2 } from "../tiny.ts";
@@ -64,9 +64,14 @@ async function converted(model: Model, options: PlanOptions): Promise<Model> {
   throw new Error("the conversion did not end");
 }
 
-async function save(model: Model, folder: string): Promise<void> {
-  const trainable = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
-  const files = await saveModelNow(model, folder, { trainable });
+/** The folders of a version, with the type of their tensors. Default: all, in float32 */
+const OF_VERSION: Readonly<Record<string, Readonly<Record<string, FileType>>>> = {
+  v2: { "gpt2-packed": "bfloat16", "gpt2-factored": "float16", "vit-keys": "bfloat16" },
+};
+
+async function save(model: Model, folder: string, dtype: FileType): Promise<void> {
+  const isGblr = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
+  const files = await saveModelNow(model, folder, { trainable: isGblr && dtype === "float32", dtype });
   // Python's files are those of the reader, not of the folder.
   for (const file of files.filter((name) => name.endsWith(".py"))) await rm(path.join(folder, file));
 }
@@ -78,6 +83,7 @@ const root = path.join(import.meta.dir, "../../fixtures/model-folders", version)
 if (existsSync(root)) throw new Error(`${root} is there; fixtures of a version are never made again`);
 await openEngine({ engine: "wasm" });
 const cases: { folder: string; size: number | null; form: string }[] = [];
+const chosen = OF_VERSION[version];
 const made = [
   ...Object.keys(GPT2).map((name) => ({ name, size: null, model: () => languageModel(name as keyof typeof GPT2) })),
   ...Object.entries(VISION).map(([name, { make, size, plan }]) => ({
@@ -85,10 +91,10 @@ const made = [
     size,
     model: () => converted(make(), plan),
   })),
-];
+].filter(({ name }) => chosen === undefined || chosen[name] !== undefined);
 for (const { name, size, model } of made) {
   const folder = path.join(root, name);
-  await save(await model(), folder);
+  await save(await model(), folder, chosen?.[name] ?? "float32");
   const forms = existsSync(path.join(folder, "trainable.safetensors")) ? ["auto", "trainable"] : ["auto"];
   cases.push(...forms.map((form) => ({ folder, size, form })));
 }

@@ -1,11 +1,13 @@
 // Saves a model: determines the tensors of each file and the content of config.json, which consists of the fields with
 // which the model was loaded, the fields that transformers needs, and "gblr". write-folder.ts writes the files.
 
-import { FORMAT, ModelError } from "../../../hub/model-folder/index.ts";
+import { FORMAT, HALF_FORMAT, ModelError, PACKED_PARTS } from "../../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../../hub/python/index.ts";
 import { fromFloat32, type TensorSource } from "../../../hub/safetensors/index.ts";
+import { namesOf } from "../../architectures/architecture.ts";
 import { isTimm } from "../../architectures/parts/config-fields.ts";
 import { isClassifier } from "../../architectures/task.ts";
+import { MOST_CANCELLATION } from "../../structures/factor-sizes.ts";
 import { modelCounts } from "../counts.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import type { Model } from "../model.ts";
@@ -14,7 +16,7 @@ import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.
 
 /** Number types in files, by their names in config.json. */
 export const FILE_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
-/** Number types in which a dense model can be saved. */
+/** Number types in which a model can be saved. */
 export type FileType = keyof typeof FILE_TYPES;
 
 /** Options of `saveModel`. */
@@ -27,7 +29,7 @@ export interface SaveOptions {
   gblr?: Readonly<Record<string, unknown>>;
   /** texts of further files, by name */
   texts?: ReadonlyMap<string, string> | undefined;
-  /** number type of a dense model in files. Default `float32`, which structured models require */
+  /** number type in files. Indices, and the layers that `layersKeptExact` names, are float32. Default `float32` */
   dtype?: FileType;
   /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number;
@@ -39,7 +41,7 @@ export interface SaveOptions {
  * Saves a model as a model folder.
  * @param folder created if it does not exist
  * @throws ModelError, SafetensorsError when it cannot be written; the folder is then unchanged
- * @throws ModelError for `trainable` with a model that was loaded packed, or half precision with a structured model
+ * @throws ModelError for `trainable` with a model that was loaded packed, or in half precision
  */
 export async function* saveModel<Config>(
   model: Model<Config>,
@@ -48,15 +50,21 @@ export async function* saveModel<Config>(
 ): AsyncGenerator<SaveEvent> {
   const saved = model as Model;
   expectTrainable(saved, { trainable, folder });
-  expectType(saved, { dtype, folder });
+  if (trainable && dtype !== "float32") {
+    throw new ModelError("the trainable form is stored in float32; leave out either", { file: folder });
+  }
+  const inHalf = dtype === "float32" ? undefined : await halfTensors(saved);
   await prepareFolder(folder);
   const tensors = await storedTensors(saved, { packedBytes });
-  const config = await storedConfig(saved, { layers: tensors.layers, baseModel: base.name, gblr });
+  const isStructured = Object.keys(tensors.layers).length > 0;
+  const format = inHalf ? HALF_FORMAT : FORMAT;
+  const config = await storedConfig(saved, { layers: tensors.layers, baseModel: base.name, gblr, format });
   yield* writeModelFolder(folder, {
-    model: dtype === "float32" ? tensors.model : tensors.model.map((source) => inType(source, dtype)),
+    model: tensors.model.map((source) => (inHalf?.(source.name) ? inType(source, dtype) : source)),
     training: trainable ? tensors.trainable : [],
-    config: dtype === "float32" ? config : { ...config, torch_dtype: dtype },
-    python: Object.keys(tensors.layers).length > 0 ? saved.architecture.python : undefined,
+    // Python computes with structured layers in float32, whatever their type in files.
+    config: inHalf ? { ...config, torch_dtype: isStructured ? "float32" : dtype } : config,
+    python: isStructured ? saved.architecture.python : undefined,
     preprocessor: saved.preprocessor,
     base: base.folder,
     ...(texts && { texts }),
@@ -86,11 +94,29 @@ function expectTrainable({ layers }: Model, { trainable, folder }: { trainable: 
   throw new ModelError(problem, { file: folder, layer: packed.name });
 }
 
-function expectType({ layers }: Model, { dtype, folder }: { dtype: FileType; folder: string }): void {
-  const structured = [...layers.values()].find(({ structure }) => !structure.isDense);
-  if (dtype === "float32" || !structured) return;
-  const problem = `is ${structured.structure.name}, which files store in float32; use float32, or export it to dense first`;
-  throw new ModelError(problem, { file: folder, layer: structured.name });
+/**
+ * The layers that half precision would change too much: their terms are much larger than their sum, so that rounding the
+ * terms is a large change of the sum. They are stored in float32.
+ */
+export async function layersKeptExact(model: Model): Promise<string[]> {
+  const found: string[] = [];
+  for (const { name, structure } of model.layers.values()) {
+    const ratio = await structure.cancellation?.(model.structureParameters(name));
+    if (ratio !== undefined && ratio > MOST_CANCELLATION) found.push(name);
+  }
+  return found;
+}
+
+/** Whether a tensor of a file, by its name there, is stored in half precision. */
+async function halfTensors(model: Model): Promise<(stored: string) => boolean> {
+  const exact = new Set(await layersKeptExact(model));
+  const { storedName } = namesOf(model.architecture);
+  const kept = new Set<string>();
+  for (const { name, structure } of model.layers.values()) {
+    const parts = exact.has(name) ? [...structure.parameterNames, ...PACKED_PARTS] : (structure.fixed ?? []);
+    for (const part of parts) kept.add(`${storedName(name, model.prefix)}.${part}`);
+  }
+  return (stored) => !kept.has(stored);
 }
 
 function inType(source: TensorSource, type: FileType): TensorSource {
@@ -120,12 +146,14 @@ export interface StoredConfigOptions {
   baseModel?: string | undefined;
   /** more fields of the "gblr" part, e.g. `budget`; must not overlap with the fields that are written here */
   gblr?: Readonly<Record<string, unknown>> | undefined;
+  /** version of the "gblr" part. Default that of float32 */
+  format?: number;
 }
 
 /** The config.json of a model folder. */
 export async function storedConfig(
   model: Model,
-  { layers, baseModel, gblr = {} }: StoredConfigOptions,
+  { layers, baseModel, gblr = {}, format = FORMAT }: StoredConfigOptions,
 ): Promise<Record<string, unknown>> {
   const { gblr: before, ...json } = model.json;
   const structures = Object.values(layers).map(({ structure }) => structure);
@@ -141,7 +169,7 @@ export async function storedConfig(
   const { reference, actual } = await modelCounts(model);
   const base = baseModel ?? (before as { base_model?: string } | undefined)?.base_model;
   const part = {
-    format: FORMAT,
+    format,
     structure,
     ...(base !== undefined && { base_model: base }),
     ...kept(before),

@@ -5,6 +5,7 @@
 import {
   clone,
   concat,
+  dispose,
   type Tensor,
   type Tensor1D,
   type Tensor2D,
@@ -19,6 +20,7 @@ import type { GblrMatrix } from "../../gblr/matrix.ts";
 import { type PackedGblr, packedProduct, unpack } from "../../gblr/packed.ts";
 import type { MatrixSize } from "../budget.ts";
 import { dense } from "../dense.ts";
+import { cancellationOf } from "../factor-sizes.ts";
 import { lowrank } from "../lowrank.ts";
 import {
   type FormCost,
@@ -81,6 +83,15 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
     cost: async (parameters) => {
       const { values_in, values_out } = packedOf(parameters);
       return values_in.size + values_out.size;
+    },
+    async cancellation(parameters) {
+      const matrix = unpack(packedOf(parameters));
+      const { dense: whole, ...factors } = tidy(() => ({ ...matrix.factors(), dense: matrix.dense() }));
+      try {
+        return await cancellationOf(factors, whole);
+      } finally {
+        dispose([{ ...factors, whole }, ...(Object.values(matrix.parameters) as Tensor[])]);
+      }
     },
     withForms: (parameters, choose) =>
       choose(formsOfBlocks(packedOf(parameters), packedStructure({ nIn, nOut, blocks }))),

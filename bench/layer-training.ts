@@ -28,6 +28,7 @@ interface Options {
   rows: number;
   rounds: number;
   threads?: number;
+  cpuTime?: boolean;
   kind: string;
 }
 
@@ -36,6 +37,7 @@ const options = new Command("bun bench/layer-training.ts")
   .option("--rows <rows>", "rows of x", Number, 1024)
   .option("--rounds <rounds>", "times that the contestants are measured in turn", Number, 7)
   .option("--threads <count>", "CPU threads (default: one per core)", Number)
+  .option("--cpu-time", "measure processor time, for a busy machine; use it with --threads 1")
   .option("--kind <kind>", "of the search: compact, compact-16, stable-16", "compact")
   .addHelpText("after", "\nExample:\n  bun bench/layer-training.ts --rows 4096")
   .parse()
@@ -49,11 +51,9 @@ for (const share of SHARES) {
   const totals = new Map<string, number[]>();
   for (const layer of BLOCKS["GPT-2 small"]) {
     const times = await measured(found.get(`${options.kind}/${share}/${layer.like}`) as FoundSpans, layer);
-    for (const [name, seconds] of times) {
-      totals.set(
-        name,
-        seconds.map((each, i) => each + (totals.get(name)?.[i] ?? 0)),
-      );
+    for (const [name, own] of times) {
+      const sums = own.map((each, i) => each + (totals.get(name)?.[i] ?? 0));
+      totals.set(name, sums);
     }
     rows.push([`${100 * share} %`, `${layer.nIn} → ${layer.nOut}`, ...speeds(times)]);
     process.stderr.write(`${rows.at(-1)?.join("  ")}\n`);
@@ -87,21 +87,27 @@ async function measured(spans: FoundSpans, { nIn, nOut }: BenchLayer): Promise<M
   // The first round warms up.
   for (let round = -1; round < options.rounds; round++) {
     for (const [name, run] of steps) {
-      const began = performance.now();
+      const began = seconds();
       run();
       await engine.synchronize();
-      if (round >= 0) times.get(name)?.push((performance.now() - began) / 1000);
+      if (round >= 0) times.get(name)?.push(seconds() - began);
     }
   }
   tf.dispose([x, weight, outer, { ...start }, { ...matrix }, packed.spans, packed.values_in, packed.values_out]);
   return times;
 }
 
+function seconds(): number {
+  if (!options.cpuTime) return performance.now() / 1000;
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 /** Seconds of dense over those of each contestant, medians of the ratios of rounds. */
 function speeds(times: ReadonlyMap<string, number[]>): string[] {
   const dense = times.get("dense") as number[];
   return Object.keys(CONTESTANTS).map((name) =>
-    median((times.get(name) as number[]).map((seconds, i) => (dense[i] as number) / seconds)).toFixed(2),
+    median((times.get(name) as number[]).map((own, i) => (dense[i] as number) / own)).toFixed(2),
   );
 }
 
@@ -109,7 +115,7 @@ function page(): string {
   const line = (parts: readonly string[]) => `| ${parts.join(" | ")} |`;
   const { name, version, threads } = engine;
   return [
-    `${inspectMachine().cpu}; engine ${name}, ${version}, ${threads} threads. Speed of training over dense, ${options.rows} rows, spans ${options.kind}, medians of ${options.rounds} rounds.`,
+    `${inspectMachine().cpu}; engine ${name}, ${version}, ${threads} threads, ${options.cpuTime ? "processor time" : "wall time"}. Speed of training over dense, ${options.rows} rows, spans ${options.kind}, medians of ${options.rounds} rounds.`,
     "",
     line(header),
     line(header.map((_, i) => (i < 2 ? "---" : "--:"))),

@@ -103,11 +103,25 @@ at::Tensor times_transposed(const at::Tensor& x, const at::Tensor& matrix, const
   return result;
 }
 
-// Adds z M to y (rows, n), for z (rows, B) and M (B, n).
-void add_product(const at::Tensor& z, const at::Tensor& matrix, const BlockOrder& order, at::Tensor& y) {
-  for (const Group& group : order.groups)
-    for (const Samples& samples : parts_of(group.arc, y.size(1)))
-      part(y, samples).addmm_(columns_of(z, group), part(rows_of(matrix, group), samples));
+// z M + bias (rows, n), for z (rows, B) and M (B, n). A group that covers all samples sets the result, unless there is a
+// bias, and the others are added.
+at::Tensor times(const at::Tensor& z, const at::Tensor& matrix, const BlockOrder& order,
+                 const Optional<at::Tensor>& bias) {
+  const int64_t n = matrix.size(1);
+  at::Tensor y = at::empty({z.size(0), n}, z.options());
+  const auto end = order.groups.end();
+  const auto setting = bias ? end : std::find_if(order.groups.begin(), end, [&](const Group& group) {
+    return group.arc.length == n;
+  });
+  if (setting != end) at::mm_out(y, columns_of(z, *setting), rows_of(matrix, *setting));
+  else if (bias) y.copy_(bias->to(at::kFloat).expand(y.sizes()));
+  else y.zero_();
+  for (auto group = order.groups.begin(); group != end; ++group) {
+    if (group == setting) continue;
+    for (const Samples& samples : parts_of(group->arc, n))
+      part(y, samples).addmm_(columns_of(z, *group), part(rows_of(matrix, *group), samples));
+  }
+  return y;
 }
 
 // zᵀ x (B, n) at the arcs of the groups widened by a margin. The rest may not be set.
@@ -225,9 +239,7 @@ std::tuple<at::Tensor, at::Tensor> live_product(const at::Tensor& x, const at::T
   const auto [in, out] = plan_of(plan, sides.in.factors.size(0), n_in, n_out).live;
   const at::Tensor rows = floats(x).view({-1, n_in});
   const at::Tensor z = times_transposed(rows, masked(sides.in, in), in);
-  at::Tensor y = bias ? bias->to(at::kFloat).expand({rows.size(0), n_out}).contiguous()
-                      : at::zeros({rows.size(0), n_out}, rows.options());
-  add_product(reordered(z, in, out), masked(sides.out, out), out, y);
+  const at::Tensor y = times(reordered(z, in, out), masked(sides.out, out), out, bias);
   return {y.view(with_last(x, n_out)), z};
 }
 
@@ -292,11 +304,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> live_prod
   const at::Tensor dz_out = times_transposed(outer, masked(sides.out, out), out);
   const at::Tensor dz = reordered(dz_out, out, in);
   at::Tensor dx = at::empty({0}, rows.options());
-  if (needs.x) {
-    dx = at::zeros_like(rows);
-    add_product(dz, masked(sides.in, in), in, dx);
-    dx = dx.view(x.sizes());
-  }
+  if (needs.x) dx = times(dz, masked(sides.in, in), in, {}).view(x.sizes());
   SideGradients to_in = empty_gradients(sides.in, needs), to_out = empty_gradients(sides.out, needs);
   if (needs.factors || needs.places) {
     const DoubledTable slopes[2] = {DoubledTable(floats(slopes_in)), DoubledTable(floats(slopes_out))};

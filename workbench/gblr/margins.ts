@@ -4,7 +4,7 @@
 import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
 
 /** Samples on each side of a window beyond which values are at most `LARGEST_TAIL`. */
-export interface Margins {
+interface Margins {
   /** of the mask */
   mask: number;
   /** of its derivatives by the samples of its ends; at least `mask` */

@@ -50,7 +50,7 @@ forEachEngine("attention over pages", () => {
       k: tf.tensor2d(pool, [12 * SIZE, ROW]),
       v: tf.tensor2d(values, [12 * SIZE, ROW]),
       pages: tf.tensor2d(pages, undefined, "int32"),
-      lengths: tf.tensor1d(lengths, "int32"),
+      lengths: tf.tensor1d([...lengths], "int32"),
     };
     const options = { size: SIZE, ...(window && { window }), ...(scale && { scale }) };
     if (!canAttendPages()) {

@@ -7,7 +7,7 @@ import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { Gate } from "../../workbench/serve/gate.ts";
 import { FairQueue } from "../../workbench/serve/scheduler/fair-queue.ts";
 import { scoredToken } from "../../workbench/serve/scheduler/log-probabilities.ts";
-import { sharesOf } from "../../workbench/serve/scheduler/shares.ts";
+import { sharesOf } from "../../workbench/serve/scheduler/plan.ts";
 import { channel } from "../../workbench/serve/texts/channel.ts";
 
 test("a fair queue gives every client a turn in each round, and keeps the order of each", () => {

@@ -3,13 +3,13 @@
 
 import process from "node:process";
 import { type Command, InvalidArgumentError } from "commander";
+import { isLoopback } from "../../hub/serve/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import type { WeightType } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { openGenerator, type TextGenerator } from "../pipeline/generate.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import {
-  isLoopback,
   type NamedGenerator,
   type RunningServer,
   ServeError,

@@ -62,7 +62,7 @@ export function createApp({ service, key, origins = [], bodyBytes, isHost, log }
   app.notFound((c) => answered(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));
   app.onError((error, c) => {
     const known = apiErrorOf(error) ?? parseErrorOf(error);
-    if (!known && !c.req.raw.signal.aborted) onFault(c, error);
+    if (!known) onFault(c, error);
     return answered(c, known ?? FAILED);
   });
   return app;

@@ -4,6 +4,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
+import { isLoopback } from "../../hub/serve/index.ts";
 import type { TextGenerator } from "../pipeline/generate.ts";
 import { createApp, type ServeEvent } from "./app.ts";
 import { Gate } from "./gate.ts";
@@ -132,11 +133,4 @@ function listening(server: Server, { host, port }: { host: string; port: number 
     });
     server.listen(port, host, () => resolve());
   });
-}
-
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
-
-/** Whether a host name or address is this machine's own. */
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.test(host);
 }

@@ -5,7 +5,7 @@ import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
 import type { Gate } from "./gate.ts";
 import type { Metrics } from "./metrics.ts";
-import { ApiError } from "./protocol/errors.ts";
+import { ApiError, CLIENT_GONE } from "./protocol/errors.ts";
 import { type ChoiceEvent, type ChoiceRequest, generateChoices } from "./texts/choices.ts";
 import type { ServedModel } from "./texts/served-model.ts";
 
@@ -25,8 +25,8 @@ export interface Visit {
   signal: AbortSignal;
   /** clock of its start, milliseconds */
   started: number;
-  /** Ends the visit. @param reason for which texts that still run are stopped */
-  end(reason?: unknown): void;
+  /** Ends the visit; texts that still run are stopped. */
+  end(): void;
 }
 
 export interface ServiceOptions {
@@ -69,13 +69,20 @@ export class Service {
   enter(c: Context<AppEnv>, user: string | null | undefined): Visit {
     const leave = this.#gate.enter();
     const stop = new AbortController();
-    const timeout = AbortSignal.timeout(1000 * this.#timeout);
+    const client = c.req.raw.signal;
+    const gone = () => stop.abort(CLIENT_GONE);
+    if (client.aborted) gone();
+    client.addEventListener("abort", gone);
+    const late = () => stop.abort(new DOMException("the time of the request is over", "TimeoutError"));
+    const timer = setTimeout(late, 1000 * this.#timeout);
     return {
       client: user ? `user ${user}` : `address ${addressOf(c)}`,
-      signal: AbortSignal.any([stop.signal, timeout, c.req.raw.signal]),
+      signal: stop.signal,
       started: performance.now(),
-      end(reason = new Error("the answer has ended")) {
-        stop.abort(reason);
+      end() {
+        clearTimeout(timer);
+        client.removeEventListener("abort", gone);
+        stop.abort(CLIENT_GONE);
         leave();
       },
     };

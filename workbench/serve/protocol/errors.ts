@@ -72,6 +72,9 @@ export const FAILED = new ApiError(500, "the server failed to answer this reques
   headers: NOT_AGAIN,
 });
 
+/** The error with which texts stop whose client is gone. Nobody gets it; the status is for the log. */
+export const CLIENT_GONE = new ApiError(499, "the client went away");
+
 const lineOf = ({ message }: Error): string => message.replace(/\s*\n\s*/g, " ");
 
 /** The first thing that is wrong with a request, as an error. */

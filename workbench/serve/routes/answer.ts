@@ -29,9 +29,9 @@ export function sendPieces(
       await send("[DONE]");
     } catch (error) {
       const known = apiErrorOf(error);
-      const isGone = visit.signal.aborted && !known;
-      if (!known && !isGone) onFault(error);
-      if (!isGone) await send((known ?? FAILED).body);
+      if (!known) onFault(error);
+      // Nobody hears it if the client is gone.
+      await send((known ?? FAILED).body);
     } finally {
       visit.end();
       finish();

@@ -5,9 +5,9 @@ import { ShapeError } from "../../engine/core/errors.ts";
 import { languageSizes, PAGE, type PagedCache, pagedCache } from "../../models/index.ts";
 import type { Model } from "../../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
+import { planTurn } from "./plan.ts";
 import { Sequence, type SequenceListener, type SequenceRequest } from "./sequence.ts";
-import { sharesOf } from "./shares.ts";
-import { processTurn, type TurnPart } from "./turn.ts";
+import { processTurn } from "./turn.ts";
 
 export interface SchedulerOptions {
   /** sequences that run at the same time */
@@ -121,7 +121,9 @@ export class Scheduler {
   async #turn(): Promise<void> {
     const idle = this.#running.filter(({ pending }) => pending === 0);
     for (const sequence of idle) this.#deliver(sequence, []);
-    const planned = this.#plan();
+    // Making room for one text may send a later one back to the queue.
+    for (const sequence of [...this.#running]) if (this.#running.includes(sequence)) this.#makeRoom(sequence);
+    const planned = planTurn(this.#running, this.#options.promptTokens);
     if (planned.length === 0) return;
     const parts = planned.map(({ part }) => part);
     const started = performance.now();
@@ -149,20 +151,6 @@ export class Scheduler {
       this.#leave([sequence]);
       sequence.listener.failed(error);
     }
-  }
-
-  /** The parts of a turn: the next token of each text, then shares of the prompts. Parts of one token come first. */
-  #plan(): { sequence: Sequence; part: TurnPart }[] {
-    // Making room for one text may send a later one back to the queue.
-    for (const sequence of [...this.#running]) if (this.#running.includes(sequence)) this.#makeRoom(sequence);
-    const prompts = this.#running.filter(({ pending }) => pending > 1);
-    const shares = sharesOf(
-      prompts.map(({ pending }) => pending),
-      Math.max(this.#options.promptTokens, prompts.length),
-    );
-    const tokensOf = (sequence: Sequence) => shares[prompts.indexOf(sequence)] ?? sequence.pending;
-    const planned = this.#running.map((sequence) => ({ sequence, part: sequence.part(tokensOf(sequence)) }));
-    return planned.sort((a, b) => Number(a.part.ids.length > 1) - Number(b.part.ids.length > 1));
   }
 
   /** Reserves the pages of a sequence. While there are too few, the sequence that joined last waits again. */

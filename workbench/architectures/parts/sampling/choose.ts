@@ -43,7 +43,7 @@ export interface TokenChooser {
   choose(logits: Float32Array, sequence: readonly number[]): number;
 }
 
-/** @throws ShapeError if a setting has a token outside the vocabulary */
+/** A chooser of the tokens of one text. @throws ShapeError if a setting has a token outside the vocabulary */
 export function tokenChooser(settings: SamplingSettings, options: ChooseOptions): TokenChooser {
   const greedy = settings.temperature === 0;
   const processors = [...penaltiesOf(settings, options), ...(greedy ? [] : filtersOf(settings))];

@@ -45,7 +45,7 @@ export interface SamplingSettings {
   minTokens?: number | undefined;
 }
 
-/** @throws ShapeError that names a setting out of range */
+/** Checks the ranges of settings. @throws ShapeError that names a setting out of range */
 export function expectSampling(settings: SamplingSettings): void {
   for (const [name, { must, holds }] of Object.entries(RANGES)) {
     const value = settings[name as keyof typeof RANGES];

@@ -26,7 +26,7 @@ export function addDoctor(program: Command): void {
   });
   addEngineOptions(command, "engine to measure; fails if it does not work (default: all)")
     .option("--quick", "measure on smaller sizes, which is faster and less accurate")
-    .option("--distributed", "also start two processes that exchange an array, as training on several GPUs does")
+    .option("--distributed", "also let two processes exchange an array, or those that torchrun or srun has started")
     .option("--json", JSON_DOCUMENT)
     .action(doctor);
 }

@@ -4,6 +4,7 @@
 
 import process from "node:process";
 import { randomNormal, sum } from "@tensorflow/tfjs-core";
+import type { Place } from "../../distributed/place.ts";
 import { hasProcessGroups, ProcessGroup } from "../../distributed/process-group.ts";
 import { inspectBlas } from "../../engine/backends/torch/blas.ts";
 import { measureBandwidth, measureMatMul } from "../../engine/core/measure.ts";
@@ -17,7 +18,7 @@ export type Task =
   | { kind: "probe"; name: EngineName }
   | { kind: "blas" }
   | { kind: "measure"; options: OpenEngineOptions; quick: boolean }
-  | { kind: "rank"; rank: number; size: number; port: number };
+  | { kind: "rank"; place: Place };
 
 const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
 const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 23, budget: 0.3 } };
@@ -40,14 +41,12 @@ const EXCHANGED = 1 << 20;
 const TIMES = 5;
 
 /** Adds up an array over all ranks, several times. The sum of the result tells whether all ranks got the same one. */
-async function exchange({ rank, size, port }: Extract<Task, { kind: "rank" }>): Promise<Exchanged> {
+async function exchange(place: Place): Promise<Exchanged> {
   await openEngine({ engine: "torch" });
   if (!hasProcessGroups()) throw new Error("this libtorch has no process groups");
-  const meeting = { address: "127.0.0.1", port, isServed: false };
-  const place = { rank, size, localRank: rank, localSize: size, meeting, restarts: 0 };
   const group = await ProcessGroup.join(place, { timeout: 15 });
   const seconds: number[] = [];
-  const values = randomNormal([EXCHANGED], 0, 1, "float32", rank + 1);
+  const values = randomNormal([EXCHANGED], 0, 1, "float32", place.rank + 1);
   for (let i = 0; i < TIMES; i++) {
     await group.barrier();
     const start = performance.now();
@@ -62,7 +61,7 @@ async function answer(task: Task): Promise<unknown> {
   try {
     if (task.kind === "probe") return { probe: await probeEngine(task.name) };
     if (task.kind === "blas") return { blas: inspectBlas() };
-    if (task.kind === "rank") return { exchanged: await exchange(task) };
+    if (task.kind === "rank") return { exchanged: await exchange(task.place) };
     return { measured: await measure(task.options, task.quick) };
   } catch (error) {
     return { error: oneLine(error instanceof Error ? error.message : String(error)) };

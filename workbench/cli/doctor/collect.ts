@@ -10,6 +10,7 @@ import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import packageJson from "../../../package.json" with { type: "json" };
+import { type Place, placeOf } from "../../distributed/place.ts";
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { Bandwidth, MatMulRate } from "../../engine/core/measure.ts";
 import {
@@ -33,7 +34,7 @@ interface CollectOptions {
   /** whether to measure on smaller sizes for a shorter time */
   quick: boolean;
   environment: Environment;
-  /** whether two processes are started that exchange an array */
+  /** whether processes exchange an array */
   distributed?: boolean;
   /** called before each step with its name, e.g. `measuring wasm` */
   onStep?: (step: string) => void;
@@ -63,8 +64,8 @@ export async function collectReport({
     }
   }
   const blas = engines.some(multipliesOnProcessor) ? { blas: await inspectBlas(onStep) } : {};
-  if (distributed) onStep?.("exchanging an array between two processes");
-  const exchanged = distributed ? { distributed: await inspectDistributed() } : {};
+  if (distributed) onStep?.("exchanging an array between processes");
+  const exchanged = distributed ? { distributed: await inspectDistributed(environment) } : {};
   const { version } = packageJson;
   return {
     gblr: version,
@@ -90,20 +91,30 @@ async function inspectBlas(onStep: CollectOptions["onStep"]): Promise<NonNullabl
   return "blas" in answer ? answer.blas : { error: answer.error };
 }
 
-/** Starts two ranks on this machine that add up an array. The slower of them counts. */
-async function inspectDistributed(): Promise<NonNullable<Report["distributed"]>> {
-  const port = await freePort();
-  const ranks = await Promise.all(
-    [0, 1].map((rank) => ask<{ exchanged: Exchanged }>({ kind: "rank", rank, size: 2, port })),
-  );
-  const failed = ranks.find((answer) => "error" in answer);
-  if (failed && "error" in failed) return { error: failed.error };
-  const [first, second] = ranks.flatMap((answer) => ("exchanged" in answer ? [answer.exchanged] : [])) as [
-    Exchanged,
-    Exchanged,
-  ];
-  if (first.sum !== second.sum) return { error: `two ranks got different sums, ${first.sum} and ${second.sum}` };
-  return { ranks: 2, bytes: first.bytes, seconds: Math.max(first.seconds, second.seconds) };
+/**
+ * Lets ranks add up an array: those of the launcher by which this process was started, or two that are started here. The
+ * slower of two counts.
+ */
+async function inspectDistributed(environment: Environment): Promise<NonNullable<Report["distributed"]>> {
+  const own = placeOf(environment);
+  const places = own ? [own] : await placesHere(2);
+  const answers = await Promise.all(places.map((place) => ask<{ exchanged: Exchanged }>({ kind: "rank", place })));
+  const exchanged: Exchanged[] = [];
+  for (const answer of answers) {
+    if ("error" in answer) return { error: answer.error };
+    exchanged.push(answer.exchanged);
+  }
+  const [{ bytes, sum }] = exchanged as [Exchanged];
+  if (exchanged.some((other) => other.sum !== sum)) return { error: "two ranks got different sums of the same arrays" };
+  return { ranks: own?.size ?? 2, bytes, seconds: Math.max(...exchanged.map(({ seconds }) => seconds)) };
+}
+
+/** Places of processes on this machine, which meet at a free port. */
+async function placesHere(size: number): Promise<Place[]> {
+  const meeting = { address: "127.0.0.1", port: await freePort(), isServed: false };
+  return Array.from({ length: size }, (_, rank) => {
+    return { rank, size, localRank: rank, localSize: size, meeting, restarts: 0 };
+  });
 }
 
 /** A port of this machine that no program uses now. */

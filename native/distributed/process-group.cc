@@ -2,6 +2,7 @@
 // libtorch. A collective starts at once and returns a handle, for which `wait` gives a promise, so that it overlaps with
 // what JavaScript does in the meantime. Collectives work in place; their tensors are kept until they end.
 #include "../addon.h"
+#include "../compat.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
@@ -95,6 +96,10 @@ napi_value join_group(napi_env env, const Arguments& arguments) {
         options.isServer = serves;
         options.waitWorkers = false;
         options.timeout = timeout;
+#if GBLR_TORCH_AT_LEAST(2, 4)
+        // Bun has libuv's names for itself, and ends a process that calls the functions which it lacks.
+        options.useLibUV = false;
+#endif
         auto store = c10::make_intrusive<c10d::TCPStore>(address, options);
         store->setTimeout(timeout);
         auto own = c10d::ProcessGroupGloo::Options::create(timeout);

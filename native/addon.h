@@ -51,7 +51,7 @@ napi_value wait_for_work(napi_env env, const Arguments& arguments);
 bool has_process_groups();
 void leave_all_groups();
 
-// The machine: GPUs as reported by the CUDA driver (cuda-driver.cc), and the CPU's matrix library (blas.cc).
+// The machine: GPUs as reported by the CUDA driver (cuda-driver.cc), and the CPU's matrix library (blas/blas.cc).
 napi_value cuda_devices(napi_env env, const Arguments& arguments);
 napi_value cuda_memory(napi_env env, const Arguments& arguments);
 napi_value blas(napi_env env, const Arguments& arguments);

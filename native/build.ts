@@ -5,9 +5,9 @@
 
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
+import { kernelsFor } from "./blas/kernel-record.ts";
 import { buildState } from "./build-state.ts";
 import { build, type CompileOptions, compiler } from "./compile.ts";
-import { kernelsFor } from "./kernel-record.ts";
 import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
 const PLATFORMS: Record<string, string> = { darwin: "macOS", linux: "Linux", win32: "Windows" };

@@ -22,7 +22,7 @@ export interface CompileOptions {
 export const compiler = (): string => process.env.CXX || "g++";
 
 /** The source of a separate program that is not linked with libtorch. */
-const PROBE = "blas-probe.cc";
+const PROBE = "blas/blas-probe.cc";
 
 /** Compiles and links, then replaces the old files with the finished ones. Returns the stamp. */
 export async function build(libtorch: Libtorch, options: CompileOptions = {}): Promise<Stamp> {

@@ -105,7 +105,8 @@ napi_value cuda_devices(napi_env env, const Arguments&) {
   return list;
 }
 
-// cudaMemory("cuda:0") → { total, available, inUse?, peak?, cached? }, bytes. Creates a context, so call it for the device in use only.
+// cudaMemory("cuda:0") → { total, available, inUse?, peak?, cached? }, bytes. Creates a context, so call it for the
+// device in use only.
 napi_value cuda_memory(napi_env env, const Arguments& arguments) {
   const std::string name = to_string(env, arguments[0]);
   const c10::Device device = parse_device(name);

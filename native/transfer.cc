@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "background.h"
 #include "compat.h"
 #include "values.h"
 
@@ -65,48 +66,6 @@ napi_value to_array_buffer(napi_env env, const at::Tensor& host) {
   return buffer;
 }
 
-// A read under way: the copy is queued on the device's stream, and a worker thread waits for it.
-struct PendingRead {
-  explicit PendingRead(napi_env environment) : env(environment) {}
-  PendingRead(const PendingRead&) = delete;
-  PendingRead& operator=(const PendingRead&) = delete;
-  ~PendingRead() {
-    if (work != nullptr) napi_delete_async_work(env, work);
-  }
-  napi_env env;
-  napi_async_work work = nullptr;
-  napi_deferred deferred = nullptr;
-  at::Tensor host;
-  std::unique_ptr<c10::Event> copied;
-  std::string failure;
-};
-
-void reject(napi_env env, napi_deferred deferred, const char* why) {
-  napi_value message, reason;
-  napi_create_string_utf8(env, why, NAPI_AUTO_LENGTH, &message);
-  napi_create_error(env, nullptr, message, &reason);
-  napi_reject_deferred(env, deferred, reason);
-}
-
-void wait_for_copy(napi_env, void* data) {
-  auto* pending = static_cast<PendingRead*>(data);
-  try {
-    if (pending->copied) wait_for(*pending->copied);
-  } catch (const std::exception& error) {
-    pending->failure = error.what();
-  }
-}
-
-void finish_read(napi_env env, napi_status, void* data) {
-  std::unique_ptr<PendingRead> pending(static_cast<PendingRead*>(data));
-  try {
-    if (!pending->failure.empty()) throw std::runtime_error(pending->failure);
-    check(env, napi_resolve_deferred(env, pending->deferred, to_array_buffer(env, pending->host)), "read");
-  } catch (const std::exception& error) {
-    reject(env, pending->deferred, error.what());
-  }
-}
-
 } // namespace
 
 // fromBytes(typed array, dtype, shape, device): copies.
@@ -158,28 +117,24 @@ napi_value read(napi_env env, const Arguments& arguments) {
 napi_value read_async(napi_env env, const Arguments& arguments) {
   at::AutoDispatchBelowADInplaceOrView no_autograd;
   const at::Tensor tensor = to_tensor(env, arguments[0]).contiguous();
-  auto pending = std::make_unique<PendingRead>(env);
+  at::Tensor host;
+  std::shared_ptr<c10::Event> copied;
   if (tensor.device().is_cpu()) {
     // A view of live memory could be changed in place before the promise resolves.
-    pending->host = tensor.clone();
+    host = tensor.clone();
   } else {
-    pending->host = at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
-    pending->host.copy_(tensor, /*non_blocking=*/true);
+    host = at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
+    host.copy_(tensor, /*non_blocking=*/true);
     const auto* guard = c10::impl::getDeviceGuardImpl(tensor.device().type());
-    pending->copied = std::make_unique<c10::Event>(tensor.device().type());
-    pending->copied->record(guard->getStream(tensor.device()));
+    copied = std::make_shared<c10::Event>(tensor.device().type());
+    copied->record(guard->getStream(tensor.device()));
   }
-  napi_value promise, name;
-  check(env, napi_create_string_utf8(env, "gblr.read", NAPI_AUTO_LENGTH, &name), "string");
-  check(env, napi_create_async_work(env, nullptr, name, wait_for_copy, finish_read, pending.get(), &pending->work),
-        "read");
-  check(env, napi_create_promise(env, &pending->deferred, &promise), "promise");
-  if (napi_queue_async_work(env, pending->work) == napi_ok) {
-    pending.release(); // finish_read takes it back
-  } else {
-    reject(env, pending->deferred, "read: the runtime took no asynchronous work");
-  }
-  return promise;
+  return in_background(
+      env, "gblr.read",
+      [copied] {
+        if (copied) wait_for(*copied);
+      },
+      [host](napi_env own) { return to_array_buffer(own, host); });
 }
 
 // describe(handle) → [dtype, device, ...shape]

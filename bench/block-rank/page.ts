@@ -1,5 +1,6 @@
 // The tables of bench/block-rank.ts as Markdown: means over all matrices by combination, and the error of each matrix.
 
+import { mean } from "../../workbench/report/compare/repeats.ts";
 import type { Speeds } from "./speed.ts";
 
 /** A quantum and a block rank. */
@@ -40,7 +41,6 @@ export function page(rows: readonly Row[], combinations: readonly Combination[])
 
 const namesOf = (rows: readonly Row[]): string[] => [...new Set(rows.map(({ name }) => name))];
 const short = (name: string): string => name.replace(/^.*layers\.(\d+)\..*\.(\w+)$/, "$1 $2");
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 const ofCombination = (rows: readonly Row[], { quantum, blockRank }: Combination): Row[] =>
   rows.filter((row) => row.quantum === quantum && row.blockRank === blockRank);

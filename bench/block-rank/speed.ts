@@ -41,7 +41,7 @@ export async function speedsOver(packed: PackedGblr): Promise<Speeds> {
 
 async function ratio(dense: HeldMatrix, other: HeldMatrix, rows: number): Promise<number> {
   const engine = openedEngine() as Engine;
-  const { nIn } = { nIn: (dense.parameters.weight as tf.Tensor).shape[1] as number };
+  const nIn = (dense.parameters.weight as tf.Tensor).shape[1] as number;
   const x = tf.randomNormal([rows, nIn]);
   const large = rows === 1 ? tf.fill([FLUSH_VALUES], 1) : undefined;
   const ratios: number[] = [];

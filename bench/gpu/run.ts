@@ -2,10 +2,11 @@
 // and writes gpu.json and gpu.md after each. A part that fails does not stop the others; its error stands in the table.
 
 import { spawn } from "node:child_process";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { inspectMachine } from "../../workbench/cli/doctor/collect.ts";
 import { PRECISIONS, type Precision } from "../../workbench/engine/core/types.ts";
 import { type Part, partsOf } from "./parts.ts";
@@ -53,8 +54,8 @@ for (const part of partsOf({ device, precision, quick, python })) {
   report.parts.push(result);
   report.seconds = spent();
   process.stderr.write(`${part.name}: ${result.error ?? "done"}, ${result.seconds.toFixed(0)} s\n`);
-  await replaceFile(path.join(out, "gpu.json"), `${JSON.stringify(report, null, 2)}\n`);
-  await replaceFile(path.join(out, "gpu.md"), markdown(report));
+  await writeFileAtomically(path.join(out, "gpu.json"), `${JSON.stringify(report, null, 2)}\n`);
+  await writeFileAtomically(path.join(out, "gpu.md"), markdown(report));
 }
 process.stdout.write(markdown(report));
 process.exit(report.parts.every(isGood) ? 0 : 1);
@@ -118,10 +119,4 @@ function complaint({ stderr, exitCode }: Output): string {
   const patterns = [/^[\w.]*(Error|Exception): /, /error|exception|fail|not available/i, /./];
   const line = patterns.map((pattern) => lines.findLast((text) => pattern.test(text))).find(Boolean) ?? "";
   return `exit status ${exitCode}: ${line.trim().slice(0, 300)}`;
-}
-
-/** So that nothing half-written is read, whenever the machine is taken away. */
-async function replaceFile(file: string, content: string): Promise<void> {
-  await writeFile(`${file}.part`, content);
-  await rename(`${file}.part`, file);
 }

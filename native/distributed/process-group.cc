@@ -6,7 +6,7 @@
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
-#include "background.h"
+#include "../background.h"
 #include "../values.h"
 
 #if __has_include(<torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>)

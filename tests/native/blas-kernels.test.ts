@@ -6,10 +6,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chooseKernels, objection, widerKernels } from "../../native/blas-kernels.ts";
-import { type Kernels, type Probed, probe, probeLibtorch, probePath } from "../../native/blas-probe.ts";
+import { chooseKernels, objection, widerKernels } from "../../native/blas/blas-kernels.ts";
+import { type Kernels, type Probed, probe, probeLibtorch, probePath } from "../../native/blas/blas-probe.ts";
+import { kernelsFor } from "../../native/blas/kernel-record.ts";
 import { addonPath, buildState } from "../../native/build-state.ts";
-import { kernelsFor } from "../../native/kernel-record.ts";
 import type { Libtorch } from "../../native/libtorch.ts";
 import { inspectProcessor, type Processor, parseProcessor } from "../../native/processor.ts";
 

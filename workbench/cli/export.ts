@@ -123,7 +123,7 @@ async function* exported(
     if (to !== "reference") {
       BEFORE[to]?.(model);
       const exact = dtype === "float32" ? [] : await layersKeptExact(model);
-      return { layers, exact, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
+      return { layers, exact, ...(yield* save(model, out, { dtype, exact, base: { folder }, signal })) };
     }
     return { layers, exact: [], ...(yield* saved(referenceEvents(model, { out, base: folder }), signal)) };
   } finally {

@@ -42,11 +42,14 @@ export function edgeFunctions({ length, sigma }: EdgeOptions): EdgeFunctions {
   return computed;
 }
 
+/** S(j + ½) without a Gaussian, for j = 0 … n - 1. */
+export const sawtooth = (n: number, j: number): number => ((n - 1) / 2 - j) / n;
+
 function compute({ length: n, sigma }: EdgeOptions): EdgeFunctions {
   // Without a Gaussian S is a sawtooth at the samples. This is exact, whereas the sum would be rounded.
   const edge =
     sigma === Number.POSITIVE_INFINITY
-      ? Float64Array.from({ length: n }, (_, j) => ((n - 1) / 2 - j) / n)
+      ? Float64Array.from({ length: n }, (_, j) => sawtooth(n, j))
       : sumOfWaves({ length: n, sigma }, Math.sin, () => 1);
   const derivative = sumOfWaves({ length: n, sigma }, Math.cos, (f) => (2 * Math.PI * f) / n);
   return { edge, slope: derivative.map((value) => 1 + n * value) };

@@ -1,7 +1,7 @@
 // How far masks and their derivatives reach beyond a window. Training crops blocks to their windows with these margins
 // (engine/ops/gblr/live.ts).
 
-import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
+import { type EdgeOptions, edgeFunctions, sawtooth } from "./edge-functions.ts";
 
 /** Samples on each side of a window beyond which values are at most `LARGEST_TAIL`. */
 interface Margins {
@@ -25,8 +25,7 @@ const LARGEST_TAIL = 1e-6;
 export function marginsOf(options: EdgeOptions): Margins {
   const { length: n } = options;
   const { edge, slope } = edgeFunctions(options);
-  const sharp = edgeFunctions({ length: n, sigma: Number.POSITIVE_INFINITY }).edge;
-  const mask = reach(n, (j) => 2 * Math.abs((edge[j] as number) - (sharp[j] as number)));
+  const mask = reach(n, (j) => 2 * Math.abs((edge[j] as number) - sawtooth(n, j)));
   return {
     mask,
     slope: Math.max(

@@ -14,7 +14,15 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
-import { gblrWeight, type LiveOperands, type LiveSide, linear, livePlan, liveProduct } from "../engine/ops/index.ts";
+import {
+  canMultiplyLiveBlocks,
+  gblrWeight,
+  type LiveOperands,
+  type LiveSide,
+  linear,
+  livePlan,
+  liveProduct,
+} from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { marginsOf } from "./margins.ts";
 import { gaudiMask, type MaskSettings, maskTables } from "./mask.ts";
@@ -139,11 +147,11 @@ export class GblrMatrix<T extends Tensor = Tensor> {
 
   /** The product by live blocks; undefined where that by the dense matrix is faster, and in evaluation. */
   private byLiveBlocks(x: Tensor): Tensor | undefined {
-    if (this.settings.mode === "eval") return undefined;
-    const { lr_weight1, lr_weight2, widths, locations, bias } = this.parameters as unknown as GblrParameters<never>;
+    if (this.settings.mode === "eval" || !canMultiplyLiveBlocks()) return undefined;
+    const { lr_weight1: input, lr_weight2: output, widths, locations, bias }: GblrParameters = this.parameters;
     const { sigma = Number.POSITIVE_INFINITY } = this.settings;
     const operands: LiveOperands = {
-      ...{ input: lr_weight1, output: lr_weight2, widths, locations, bias },
+      ...{ input, output, widths, locations, bias },
       sides: { input: liveSide(this.nIn, sigma), output: liveSide(this.nOut, sigma) },
       boxcar: sigma === Number.POSITIVE_INFINITY,
     };

@@ -13,21 +13,7 @@ import { dividedLayout, floorTo, layoutCost, mostRank, wholeRank } from "../../.
 import { searchTiles } from "../../../workbench/gblr/tiles/search.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "../../engine/ops/operands.ts";
-
-const random = (seed: number, rows: number, columns: number): Matrix =>
-  Matrix.from1DArray(rows, columns, Float64Array.from(sample(seed, [rows, columns]).values));
-const lengthOf = ({ start, end }: { start: number; end: number }) => end - start;
-
-function sumOf(blocks: readonly Block[], nOut: number, nIn: number): Matrix {
-  const sum = Matrix.zeros(nOut, nIn);
-  for (const { rows, columns, left, right } of blocks) {
-    const part = Matrix.columnVector(left).mmul(Matrix.rowVector(right));
-    for (let i = 0; i < part.rows; i++)
-      for (let j = 0; j < part.columns; j++)
-        sum.set(rows.start + i, columns.start + j, sum.get(rows.start + i, columns.start + j) + part.get(i, j));
-  }
-  return sum;
-}
+import { lengthOf, random, sumOf } from "./blocks.ts";
 
 test("groups of blocks share their windows, sum up to the tiles, and cost at most what the layout says", () => {
   const side = fc.integer({ min: 17, max: 48 });

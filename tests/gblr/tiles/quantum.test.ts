@@ -5,30 +5,12 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { Matrix } from "ml-matrix";
-import type { Block } from "../../../workbench/gblr/tiles/block.ts";
 import { blocksOf } from "../../../workbench/gblr/tiles/elimination.ts";
 import { dividedLayout, layoutCost, mostRank, type Tile } from "../../../workbench/gblr/tiles/layout.ts";
 import { searchTiles } from "../../../workbench/gblr/tiles/search.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { liveTensors, sample, toTensor } from "../../engine/ops/operands.ts";
-
-const random = (seed: number, rows: number, columns: number): Matrix =>
-  Matrix.from1DArray(rows, columns, Float64Array.from(sample(seed, [rows, columns]).values));
-
-const lengthOf = ({ start, end }: { start: number; end: number }) => end - start;
-
-function sumOf(blocks: readonly Block[], nOut: number, nIn: number): Matrix {
-  const sum = Matrix.zeros(nOut, nIn);
-  for (const { rows, columns, left, right } of blocks) {
-    for (let i = 0; i < lengthOf(rows); i++) {
-      for (let j = 0; j < lengthOf(columns); j++) {
-        const [row, column] = [rows.start + i, columns.start + j];
-        sum.set(row, column, sum.get(row, column) + (left[i] as number) * (right[j] as number));
-      }
-    }
-  }
-  return sum;
-}
+import { lengthOf, random, sumOf } from "./blocks.ts";
 
 const isAligned = ({ start, end }: { start: number; end: number }, side: number, quantum: number) =>
   start % quantum === 0 && (end % quantum === 0 || end === side);

@@ -1,6 +1,6 @@
-// Child process of `gblr doctor` that looks for an engine, measures one, or is one of two ranks, so that a native library that crashes or
-// hangs affects only this process. It takes its task as JSON in the first argument and answers with one line of JSON on
-// stdout.
+// Child process of `gblr doctor` that looks for an engine, measures one, or is one of two ranks, so that a native library
+// that crashes or hangs affects only this process. It takes its task as JSON in the first argument and answers with one
+// line of JSON on stdout.
 
 import process from "node:process";
 import { randomNormal, sum } from "@tensorflow/tfjs-core";

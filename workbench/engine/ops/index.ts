@@ -12,7 +12,7 @@ export {
 export { type DropoutOptions, dropout } from "./dropout.ts";
 export { gatedActivation } from "./gated-activation.ts";
 export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gblr/gaudi-mask.ts";
-export { type LiveOperands, type LiveSide, livePlan, liveProduct } from "./gblr/live.ts";
+export { canMultiplyLiveBlocks, type LiveOperands, type LiveSide, livePlan, liveProduct } from "./gblr/live.ts";
 export { type PanelProductOperands, panelMatrix, panelProduct } from "./gblr/panels.ts";
 export { gblrWeight, type PackedProductOperands, packedProduct } from "./gblr/products.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";

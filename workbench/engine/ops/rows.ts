@@ -1,7 +1,7 @@
-// Reads and writes rows of a matrix. `embedding` reads rows by ids and has a gradient. `writeRows` writes consecutive rows
-// into a larger tensor in place, and `scatterRows` rows by ids; they have no gradient. The gradient of `embedding` is dense and as large as the table; so are
-// the moments of AdamW. Writing in place fills a key/value cache of fixed size. Only the torch backend can do it,
-// because the tensors of the others are immutable.
+// Reads and writes rows of a matrix. `embedding` reads rows by ids and has a gradient. `writeRows` writes consecutive
+// rows into a larger tensor in place, and `scatterRows` rows by ids; they have no gradient. The gradient of `embedding` is
+// dense and as large as the table; so are the moments of AdamW. Writing in place fills a key/value cache of fixed size.
+// Only the torch backend can do it, because the tensors of the others are immutable.
 
 import {
   gather,

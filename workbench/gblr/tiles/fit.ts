@@ -129,12 +129,12 @@ export class TileFit {
     for (const [tile, factors] of old.entries()) this.factors[tile] = factors;
   }
 
-  /** Raises and lowers ranks, one block rank at a time, until they cost at most `allowed` and no further rank is affordable. */
+  /** Raises and lowers ranks, by the block rank, until they cost at most `allowed` and no further rank is affordable. */
   settle(allowed: number): void {
     const { layout, ranks } = this;
     const open = tilesInUse(layout);
     const changed = (tile: number, by: number) => ranks.map((rank, i) => (i === tile ? rank + by : rank));
-    const by = layout.blockRank;
+    const step = layout.blockRank;
     const worth = (tile: number, by: number) => {
       const [from, to] = [ranks[tile] as number, (ranks[tile] as number) + by].toSorted((a, b) => a - b);
       const gain = (this.energies[tile] ?? new Float64Array()).slice(from, to).reduce((sum, energy) => sum + energy, 0);
@@ -143,19 +143,19 @@ export class TileFit {
     while (layoutCost(layout, ranks) > allowed) {
       const least = lowestBy(
         open.filter((tile) => (ranks[tile] as number) > 0),
-        (tile) => worth(tile, -by),
+        (tile) => worth(tile, -step),
       );
       if (least === undefined) break;
-      ranks[least] = (ranks[least] as number) - by;
+      ranks[least] = (ranks[least] as number) - step;
     }
     for (;;) {
       const affordable = open.filter(
         (tile) =>
-          (ranks[tile] as number) < mostRank(layout, tile, ranks) && layoutCost(layout, changed(tile, by)) <= allowed,
+          (ranks[tile] as number) < mostRank(layout, tile, ranks) && layoutCost(layout, changed(tile, step)) <= allowed,
       );
-      const best = lowestBy(affordable, (tile) => -worth(tile, by));
+      const best = lowestBy(affordable, (tile) => -worth(tile, step));
       if (best === undefined) return;
-      ranks[best] = (ranks[best] as number) + by;
+      ranks[best] = (ranks[best] as number) + step;
     }
   }
 

@@ -29,8 +29,10 @@ export interface SaveOptions {
   gblr?: Readonly<Record<string, unknown>>;
   /** texts of further files, by name */
   texts?: ReadonlyMap<string, string> | undefined;
-  /** number type in files. Indices, and the layers that `layersKeptExact` names, are float32. Default `float32` */
+  /** number type in files, apart from indices, which are float32. Default `float32` */
   dtype?: FileType;
+  /** layers that are float32 whatever `dtype` is. Default those of `layersKeptExact` */
+  exact?: readonly string[];
   /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number;
   /** most bytes of packed forms kept in memory until they are written; others are packed twice. Default 0.5 GB */
@@ -46,14 +48,15 @@ export interface SaveOptions {
 export async function* saveModel<Config>(
   model: Model<Config>,
   folder: string,
-  { trainable = false, base = {}, gblr, texts, dtype = "float32", maxShardBytes, packedBytes }: SaveOptions = {},
+  options: SaveOptions = {},
 ): AsyncGenerator<SaveEvent> {
+  const { trainable = false, base = {}, gblr, texts, dtype = "float32", maxShardBytes, packedBytes } = options;
   const saved = model as Model;
   expectTrainable(saved, { trainable, folder });
   if (trainable && dtype !== "float32") {
     throw new ModelError("the trainable form is stored in float32; leave out either", { file: folder });
   }
-  const inHalf = dtype === "float32" ? undefined : await halfTensors(saved);
+  const inHalf = dtype === "float32" ? undefined : halfTensors(saved, options.exact ?? (await layersKeptExact(saved)));
   await prepareFolder(folder);
   const tensors = await storedTensors(saved, { packedBytes });
   const isStructured = Object.keys(tensors.layers).length > 0;
@@ -108,12 +111,11 @@ export async function layersKeptExact(model: Model): Promise<string[]> {
 }
 
 /** Whether a tensor of a file, by its name there, is stored in half precision. */
-async function halfTensors(model: Model): Promise<(stored: string) => boolean> {
-  const exact = new Set(await layersKeptExact(model));
+function halfTensors(model: Model, exact: readonly string[]): (stored: string) => boolean {
   const { storedName } = namesOf(model.architecture);
   const kept = new Set<string>();
   for (const { name, structure } of model.layers.values()) {
-    const parts = exact.has(name) ? [...structure.parameterNames, ...PACKED_PARTS] : (structure.fixed ?? []);
+    const parts = exact.includes(name) ? [...structure.parameterNames, ...PACKED_PARTS] : (structure.fixed ?? []);
     for (const part of parts) kept.add(`${storedName(name, model.prefix)}.${part}`);
   }
   return (stored) => !kept.has(stored);

@@ -6,7 +6,7 @@
 // rounding only.
 
 import { dispose, fill, randomUniform, sum, tidy } from "@tensorflow/tfjs-core";
-import { CORE_TYPE } from "../../../native/blas-probe.ts";
+import { CORE_TYPE } from "../../../native/blas/blas-probe.ts";
 import { openedEngine } from "../../engine/core/open.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import type { MatrixSize } from "../budget.ts";

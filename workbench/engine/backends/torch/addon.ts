@@ -2,8 +2,8 @@
 // missing or does not match its libtorch any more. Nothing here depends on TensorFlow.js.
 
 import { createRequire } from "node:module";
+import { kernelsToAskFor } from "../../../../native/blas/kernel-record.ts";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
-import { kernelsToAskFor } from "../../../../native/kernel-record.ts";
 import { EngineError } from "../../core/errors.ts";
 import type { GpuMemory } from "../../core/types.ts";
 

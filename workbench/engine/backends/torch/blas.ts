@@ -1,9 +1,9 @@
 // Inspects the library that multiplies matrices for the torch engine on the CPU: its name, its kernels, who chose them,
 // and the speed of other kernels. `gblr doctor` prints the result.
 
-import type { Rejected } from "../../../../native/blas-kernels.ts";
-import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../../native/blas-probe.ts";
-import { kernelsFor } from "../../../../native/kernel-record.ts";
+import type { Rejected } from "../../../../native/blas/blas-kernels.ts";
+import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../../native/blas/blas-probe.ts";
+import { kernelsFor } from "../../../../native/blas/kernel-record.ts";
 import { loadAddon } from "./addon.ts";
 
 /** The library that multiplies matrices, as `gblr doctor` reports it. */

@@ -1,7 +1,6 @@
 // The kernels that only GBLR needs: masks, the matrix of masked factors, and the products with packed matrices and with
-// live blocks. The
-// contract is that of ../kernels.ts. K is the number of blocks, B the number of live blocks, and n the number of
-// samples on a side.
+// live blocks. The contract is that of ../kernels.ts. K is the number of blocks, B the number of live blocks, and n the
+// number of samples on a side.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 

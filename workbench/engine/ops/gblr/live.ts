@@ -2,15 +2,7 @@
 // the matrix nor its gradient is ever in memory, and masks are cropped where they are negligible. Only the torch backend
 // has it, on the CPU (native/gblr/live-product.cc); the other engines build the matrix (products.ts).
 
-import {
-  getBackend,
-  getKernel,
-  type NamedTensorMap,
-  type Tensor,
-  type Tensor1D,
-  type Tensor2D,
-  type Tensor3D,
-} from "@tensorflow/tfjs-core";
+import { getBackend, getKernel, type NamedTensorMap, type Tensor, type Tensor1D } from "@tensorflow/tfjs-core";
 import { asRows, differentiable, runKernel, sumRows } from "../op.ts";
 import { expectOperand } from "../operands.ts";
 import type { GaudiMaskTables } from "./gaudi-mask.ts";
@@ -27,19 +19,22 @@ export interface LiveSide extends GaudiMaskTables {
 /** A GBLR matrix with K blocks of rank r. */
 export interface LiveOperands {
   /** float32 (K, r, n_in) */
-  input: Tensor3D;
+  input: Tensor;
   /** float32 (K, n_out, r) */
-  output: Tensor3D;
+  output: Tensor;
   /** float32 (2, K), shares of n; row 0 is the input side */
-  widths: Tensor2D;
+  widths: Tensor;
   /** float32 (2, K), as `widths` */
-  locations: Tensor2D;
+  locations: Tensor;
   /** float32 (n_out) */
-  bias?: Tensor1D | undefined;
+  bias?: Tensor | undefined;
   sides: { input: LiveSide; output: LiveSide };
   /** whether the tables are those without a Gaussian; entries of masks are then exactly 0 or 1 */
   boxcar: boolean;
 }
+
+/** Whether the current engine can multiply by live blocks. */
+export const canMultiplyLiveBlocks = (): boolean => getKernel(LIVE_PLAN, getBackend()) !== undefined;
 
 /**
  * How to divide a product with `rows` rows and its gradients, from the present widths and locations. The caller disposes
@@ -50,10 +45,10 @@ export function livePlan(
   { input, output, widths, locations, sides }: LiveOperands,
   rows: number,
 ): Tensor1D | undefined {
-  if (getKernel(LIVE_PLAN, getBackend()) === undefined) return undefined;
-  const [, rank, nIn] = input.shape;
+  if (!canMultiplyLiveBlocks()) return undefined;
+  const [, rank, nIn] = input.shape as [number, number, number];
   const margins = (which: "maskMargin" | "slopeMargin") => [sides.input[which], sides.output[which]];
-  const sizes = { rank, nIn, nOut: output.shape[1], rows };
+  const sizes = { rank, nIn, nOut: output.shape[1] as number, rows };
   const attributes = { ...sizes, maskMargins: margins("maskMargin"), slopeMargins: margins("slopeMargin") };
   const [plan] = runKernel(LIVE_PLAN, { widths, locations }, attributes) as [Tensor1D];
   if (plan.size > 0) return plan;
@@ -71,12 +66,12 @@ export function livePlan(
 export function liveProduct(x: Tensor, operands: LiveOperands, plan: Tensor1D): Tensor {
   const { input, output, widths, locations, bias, sides, boxcar } = operands;
   expectOperand("liveProduct", { input }, { dtype: "float32", shape: ["K", "r", "n_in"] });
-  const [blocks, rank, nIn] = input.shape;
+  const [blocks, rank, nIn] = input.shape as [number, number, number];
   expectOperand("liveProduct", { x }, { dtype: "float32", shape: ["...", nIn] });
   expectOperand("liveProduct", { output }, { dtype: "float32", shape: [blocks, "n_out", rank] });
   expectOperand("liveProduct", { widths, locations }, { dtype: "float32", shape: [2, blocks] });
   if (bias !== undefined) {
-    expectOperand("liveProduct", { bias }, { dtype: "float32", shape: [output.shape[1]] });
+    expectOperand("liveProduct", { bias }, { dtype: "float32", shape: [output.shape[1] as number] });
   }
   const inputs: NamedTensorMap = { x, input, output, widths, locations, ...(bias && { bias }) };
   const tables = { edgesIn: sides.input.edges, edgesOut: sides.output.edges };

@@ -65,6 +65,7 @@ export const fusedInPlace: KernelTable = {
 
   [names.SCATTER_ROWS]: fusedKernel<names.ScatterRowsInputs>(({ buffer, rows, ids }, _, backend) => {
     if (backend.isShared(buffer)) moveToOwnMemory(buffer as TensorInfo as Variable, backend);
+    forgetCopy(buffer);
     indexCopy(buffer, 0, toType(ids, "int64"), rows);
     return [];
   }),

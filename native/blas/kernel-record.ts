@@ -12,12 +12,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { workbenchCache } from "../hub/cache/paths.ts";
+import { workbenchCache } from "../../hub/cache/paths.ts";
+import { buildFolder } from "../build-state.ts";
+import type { Libtorch } from "../libtorch.ts";
+import { inspectProcessor, type Processor } from "../processor.ts";
 import { type Choice, chooseKernels } from "./blas-kernels.ts";
 import { CORE_TYPE, type Probed, probeLibtorch, probePath } from "./blas-probe.ts";
-import { buildFolder } from "./build-state.ts";
-import type { Libtorch } from "./libtorch.ts";
-import { inspectProcessor, type Processor } from "./processor.ts";
 
 /** What a choice depends on. It is valid until one of these changes. */
 interface Key {

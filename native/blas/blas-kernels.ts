@@ -2,8 +2,8 @@
 // a newer one it may fall back to kernels at a fraction of the speed. Where the processor supports wider kernels than
 // those chosen, they are tried, and used if their products are correct and faster.
 
+import type { Processor } from "../processor.ts";
 import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
-import type { Processor } from "./processor.ts";
 
 /** Kernels that were tried and rejected. */
 export interface Rejected {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "../values.h"
+#include "values.h"
 
 namespace gblr {
 

@@ -1,5 +1,5 @@
 // Reports the BLAS that this process uses.
-#include "addon.h"
+#include "../addon.h"
 
 #include <ATen/Context.h>
 #include <ATen/Version.h>
@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "values.h"
+#include "../values.h"
 
 namespace gblr {
 

@@ -3,9 +3,9 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { z } from "zod";
-import { jsonOrUndefined } from "../hub/text/json.ts";
-import { buildFolder } from "./build-state.ts";
-import type { Libtorch } from "./libtorch.ts";
+import { jsonOrUndefined } from "../../hub/text/json.ts";
+import { buildFolder } from "../build-state.ts";
+import type { Libtorch } from "../libtorch.ts";
 
 /** The variable that names the kernels to use. OpenBLAS reads it once, when it is loaded. */
 export const CORE_TYPE = "OPENBLAS_CORETYPE";

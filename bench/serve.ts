@@ -13,6 +13,7 @@ import { formatBytes } from "../hub/text/numbers.ts";
 import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { countFrom } from "../workbench/cli/shared/options.ts";
 import { threeDigits } from "../workbench/cli/shared/terminal.ts";
+import { median } from "../workbench/engine/core/measure.ts";
 
 interface Options {
   clients: number;
@@ -183,11 +184,3 @@ function markdown({ date, machine, one, several, newcomers }: Report): string {
 
 const ranged = (values: number[]): string =>
   `${threeDigits(Math.min(...values))} to ${threeDigits(Math.max(...values))}`;
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1
-    ? (sorted[half] as number)
-    : ((sorted[half - 1] as number) + (sorted[half] as number)) / 2;
-}

@@ -1,4 +1,4 @@
-// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--strict] [--sanitize]
+// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--sanitize]
 // [--install]`. Does nothing when the built addon is up to date. With --install (run by the package manager) it never
 // fails: on a machine without a compiler or libtorch it prints one line, and the wasm engine is used. $GBLR_ADDON names
 // another build folder.
@@ -58,7 +58,6 @@ function firstLine(text: string): string {
 const FLAGS = {
   install: { type: "boolean" },
   force: { type: "boolean" },
-  strict: { type: "boolean" },
   sanitize: { type: "boolean" },
 } as const;
 

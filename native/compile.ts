@@ -14,8 +14,6 @@ const run = promisify(execFile);
 export interface CompileOptions {
   /** with AddressSanitizer and UndefinedBehaviorSanitizer; every finding ends the process */
   sanitize?: boolean;
-  /** warnings are errors */
-  strict?: boolean;
 }
 
 /** The C++ compiler: $CXX or `g++`. */
@@ -81,9 +79,9 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     `-std=c++${standardOf(include)}`,
     "-Wall",
     "-Wextra",
-    ...(options.strict ? ["-Werror"] : []),
     ...(options.sanitize ? ["-O1", "-g", "-fno-omit-frame-pointer"] : ["-O3"]),
     ...sanitizerFlags(options),
+    ...(process.env.CXXFLAGS?.split(/\s+/).filter(Boolean) ?? []),
     // The compiler vectorizes loops with a square root only when errno and traps do not matter.
     "-fno-math-errno",
     "-fno-trapping-math",

@@ -1,5 +1,6 @@
 // The engines that this machine and runtime have, for tests that must hold on every one of them. Looks for them once, when
-// imported, and says on the console which are absent and why. Opens none before a test needs it.
+// imported, and says on the console which are absent and why. Opens none before a test needs it. $GBLR_TEST_ENGINES names
+// the only ones to test, with commas.
 
 import { afterAll, beforeAll, describe } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
@@ -21,7 +22,11 @@ function variants(name: EngineName, devices: readonly DeviceInfo[]): EngineUnder
   return firsts.map(({ id }) => ({ label: `${name} on ${id}`, name, options: { engine: name, device: id } }));
 }
 
-const probes = await probeEngines();
+const only = process.env.GBLR_TEST_ENGINES?.split(",");
+const probes = (await probeEngines()).map(({ name, probe }) => ({
+  name,
+  probe: only && !only.includes(name) ? { available: false as const, reason: "not in $GBLR_TEST_ENGINES" } : probe,
+}));
 
 /** Every engine that is present, once a kind of device. */
 export const ENGINES: readonly EngineUnderTest[] = probes.flatMap(({ name, probe }) =>

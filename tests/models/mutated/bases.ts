@@ -38,11 +38,13 @@ export async function makeBases(at: (name: string) => string): Promise<Base[]> {
   smooth.masks.sigma = 6;
   await saveModelNow(new Model({ ...smooth, prefix: "transformer." }), at("smooth"), { trainable: true });
   await saveModelNow(await grouped(), at("grouped"), { trainable: true });
+  await saveModelNow(await mixed(), at("half"), { dtype: "bfloat16" });
   for (const [kind, what] of VISION) await saveKind(KINDS[kind] as never, { folder: at(`${kind} ${what}`), what });
   return [
     baseOf("mixed", at("mixed")),
     baseOf("smooth", at("smooth")),
     baseOf("grouped", at("grouped")),
+    baseOf("half", at("half")),
     ...VISION.map(([kind, what]) => baseOf(`${kind} ${what}`, at(`${kind} ${what}`), KINDS[kind]?.size)),
   ];
 }

@@ -14,6 +14,12 @@ type Kernel = Settings & { kernel: readonly [number, number] | undefined };
 
 type Tensors = Map<string, RawTensor>;
 
+/** Data types of structured layers, by version of the format. */
+const TYPES = new Map<unknown, readonly string[]>([
+  [1, ["F32"]],
+  [2, ["F32", "F16", "BF16"]],
+]);
+
 /** (n_out, n_in) row by row. */
 type Matrix = Float64Array;
 
@@ -36,7 +42,8 @@ export function denseModel(
 ): Evaluated {
   const { gblr, auto_map: _, architectures: _1, ...rest } = JSON.parse(files.config) as Record<string, unknown>;
   const part = gblr as { format: unknown; structure?: string; sigma?: number; layers: Record<string, Settings> };
-  must(part.format === 1, "format");
+  const types = TYPES.get(part.format) ?? [];
+  must(types.length > 0, "format");
   const config = { ...rest, model_type: String(rest.model_type).replace("gblr_", "") };
   if (typeof rest.architecture === "string") delete (config as Record<string, unknown>).model_type;
   const tensors: Tensors = new Map(decodeTensors(files.model).map((tensor) => [tensor.name, tensor]));
@@ -49,7 +56,7 @@ export function denseModel(
     const source = isTrainable ? trainable : tensors;
     const matrix = isTrainable
       ? trainableMatrix(layer, source, settings, part.sigma)
-      : matrixOf(layer, structure, source, settings);
+      : matrixOf(layer, structure, source, settings, types);
     for (const name of PARTS) tensors.delete(`${layer}.${name}`);
     const weight = `${layer}.weight`;
     must(!tensors.has(weight), `${weight} beside a structured layer`);
@@ -90,13 +97,19 @@ function weightOf(name: string, matrix: Matrix, { n_in, n_out, kernel }: Kernel,
   return float32Tensor(name, [n_in, n_out], values);
 }
 
-function matrixOf(layer: string, structure: string, tensors: Tensors, settings: Settings): Matrix {
+function matrixOf(
+  layer: string,
+  structure: string,
+  tensors: Tensors,
+  settings: Settings,
+  types: readonly string[],
+): Matrix {
   const get = (part: string) => {
     const found = tensors.get(`${layer}.${part}`);
-    must(found?.dtype === "F32", `${layer}.${part} in F32`);
+    must(types.includes(found?.dtype ?? ""), `${layer}.${part} in ${types}`);
     return { shape: (found as RawTensor).shape, values: valuesOf(found as RawTensor) };
   };
-  if (structure === "gblr") return packedMatrix(layer, tensors, settings);
+  if (structure === "gblr") return packedMatrix(layer, tensors, settings, types);
   if (structure === "lowrank") return product(get("left"), get("right"), settings);
   if (structure === "monarch") return blocksMatrix(get("first"), get("second"), settings, "strided");
   if (structure === "block-low-rank") return blocksMatrix(get("first"), get("second"), settings, "contiguous");
@@ -110,14 +123,19 @@ interface Values {
   values: Float64Array;
 }
 
-function packedMatrix(layer: string, tensors: Tensors, { n_in, n_out, blocks = 0 }: Settings): Matrix {
+function packedMatrix(
+  layer: string,
+  tensors: Tensors,
+  { n_in, n_out, blocks = 0 }: Settings,
+  types: readonly string[],
+): Matrix {
   const [spans, valuesIn, valuesOut] = ["spans", "values_in", "values_out"].map((part) => {
     const found = tensors.get(`${layer}.${part}`);
     must(found !== undefined, `${layer}.${part}`);
     return found as RawTensor;
   }) as [RawTensor, RawTensor, RawTensor];
   must(spans.dtype === "I32" && spans.shape.length === 2 && spans.shape[0] === 4, "spans I32 (4, B)");
-  must(valuesIn.dtype === "F32" && valuesOut.dtype === "F32", "values F32");
+  must(types.includes(valuesIn.dtype) && types.includes(valuesOut.dtype), `values in ${types}`);
   must(valuesIn.shape.length === 1 && valuesOut.shape.length === 1, "values of one axis");
   const live = spans.shape[1] as number;
   must(live <= blocks, "no more live blocks than blocks");

@@ -1,43 +1,30 @@
 #!/usr/bin/env bun
 // The `gblr` command. Each verb has a file in this folder and is listed here. Shared code is in shared/.
 
-import { addAblate } from "./ablate.ts";
-import { addChat } from "./chat.ts";
-import { addCompare } from "./compare.ts";
-import { addConvert } from "./convert.ts";
-import { addDoctor } from "./doctor.ts";
-import { addEval } from "./eval.ts";
-import { addExport } from "./export.ts";
-import { addFinetune } from "./finetune.ts";
-import { addGenerate } from "./generate.ts";
-import { addHub } from "./hub.ts";
-import { addImport } from "./import.ts";
-import { addInspect } from "./inspect.ts";
-import { addPull } from "./pull.ts";
-import { addPush } from "./push.ts";
-import { addReport } from "./report.ts";
-import { addServe } from "./serve.ts";
+import process from "node:process";
 import { createProgram, runMain } from "./shared/program.ts";
-import { addSweep } from "./sweep.ts";
 
-await runMain(
-  createProgram([
-    addAblate,
-    addChat,
-    addCompare,
-    addConvert,
-    addDoctor,
-    addEval,
-    addExport,
-    addFinetune,
-    addGenerate,
-    addHub,
-    addImport,
-    addInspect,
-    addPull,
-    addPush,
-    addReport,
-    addServe,
-    addSweep,
-  ]),
-);
+const VERBS = {
+  ablate: async () => (await import("./ablate.ts")).addAblate,
+  chat: async () => (await import("./chat.ts")).addChat,
+  compare: async () => (await import("./compare.ts")).addCompare,
+  convert: async () => (await import("./convert.ts")).addConvert,
+  doctor: async () => (await import("./doctor.ts")).addDoctor,
+  eval: async () => (await import("./eval.ts")).addEval,
+  export: async () => (await import("./export.ts")).addExport,
+  finetune: async () => (await import("./finetune.ts")).addFinetune,
+  generate: async () => (await import("./generate.ts")).addGenerate,
+  hub: async () => (await import("./hub.ts")).addHub,
+  import: async () => (await import("./import.ts")).addImport,
+  inspect: async () => (await import("./inspect.ts")).addInspect,
+  pull: async () => (await import("./pull.ts")).addPull,
+  push: async () => (await import("./push.ts")).addPush,
+  report: async () => (await import("./report.ts")).addReport,
+  serve: async () => (await import("./serve.ts")).addServe,
+  sweep: async () => (await import("./sweep.ts")).addSweep,
+};
+
+// Loading the code of all verbs takes most of a second, so a command loads its own. Help needs all of them.
+const asked = process.argv[2] ?? "";
+const needed = Object.entries(VERBS).filter(([verb]) => verb === asked || !Object.hasOwn(VERBS, asked));
+await runMain(createProgram(await Promise.all(needed.map(([, load]) => load()))));

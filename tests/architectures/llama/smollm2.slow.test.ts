@@ -48,6 +48,8 @@ const TEXTS = [
 ];
 const PROMPT = "The history of the steam engine begins";
 const NEW_TOKENS = 200;
+/** of 1024 tokens */
+const WINDOWS = 5;
 
 interface Answer {
   ids: number[][];
@@ -128,14 +130,14 @@ describe.skipIf(!file || !torch)("SmolLM2", () => {
         for (const text of texts) for (const id of tokenizer.encode(text)) ids.push(id);
       expect(ids.length).toBe(301_948);
       const losses: number[] = [];
-      for (let window = 0; window < 20; window++) {
+      for (let window = 0; window < WINDOWS; window++) {
         const part = ids.slice(1024 * window, 1024 * (window + 1));
         losses.push(...(await taken(languageNll(model, tf.tensor2d([part], undefined, "int32")))));
       }
-      expect(losses.length).toBe(20 * 1023);
+      expect(losses.length).toBe(WINDOWS * 1023);
       const perplexity = Math.exp(losses.reduce((sum, loss) => sum + loss, 0) / losses.length);
       // Computed by transformers 5.24 in float32 from the same file.
-      expect(Math.abs(perplexity / 23.2946 - 1)).toBeLessThan(1e-4);
+      expect(Math.abs(perplexity / 26.35963 - 1)).toBeLessThan(1e-4);
     },
     2 * PATIENCE,
   );

@@ -175,6 +175,8 @@ const Export kExports[] = {
     {"allGather", 3, all_gather},
     {"barrier", 1, barrier},
     {"waitFor", 1, wait_for_work},
+    {"storeSet", 3, store_set},
+    {"storeGet", 2, store_get},
 };
 
 napi_value run_export(napi_env env, napi_callback_info info) {

@@ -47,6 +47,8 @@ napi_value broadcast(napi_env env, const Arguments& arguments);
 napi_value all_gather(napi_env env, const Arguments& arguments);
 napi_value barrier(napi_env env, const Arguments& arguments);
 napi_value wait_for_work(napi_env env, const Arguments& arguments);
+napi_value store_set(napi_env env, const Arguments& arguments);
+napi_value store_get(napi_env env, const Arguments& arguments);
 // Whether this libtorch has them.
 bool has_process_groups();
 void leave_all_groups();

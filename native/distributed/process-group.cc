@@ -20,7 +20,11 @@ namespace gblr {
 
 namespace {
 
-using Group = c10::intrusive_ptr<c10d::ProcessGroupGloo>;
+// A group, and the store at which its ranks met.
+struct Group {
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  c10::intrusive_ptr<c10d::Store> store;
+};
 using Work = c10::intrusive_ptr<c10d::Work>;
 
 // Of this JavaScript thread, as `state()` is.
@@ -34,11 +38,13 @@ Distributed& distributed() {
   return *current;
 }
 
-c10d::ProcessGroupGloo& to_group(napi_env env, napi_value value) {
+Group& to_joined(napi_env env, napi_value value) {
   Group* group = distributed().groups.find(to_double(env, value, "group handle"));
   if (group == nullptr) throw UsageError("group handle is not alive");
-  return **group;
+  return *group;
 }
+
+c10d::ProcessGroupGloo& to_group(napi_env env, napi_value value) { return *to_joined(env, value).gloo; }
 
 std::vector<at::Tensor> to_tensors(napi_env env, napi_value value) {
   bool array = false;
@@ -61,6 +67,12 @@ c10d::ReduceOp to_operation(const std::string& name) {
   if (name == "max") return c10d::ReduceOp::MAX;
   if (name == "min") return c10d::ReduceOp::MIN;
   throw UsageError("a reduction is sum, max or min, got " + name);
+}
+
+napi_value undefined_of(napi_env env) {
+  napi_value result;
+  check(env, napi_get_undefined(env, &result), "undefined");
+  return result;
 }
 
 napi_value started(napi_env env, Work work) { return from_number(env, distributed().works.add(std::move(work))); }
@@ -104,8 +116,8 @@ napi_value join_group(napi_env env, const Arguments& arguments) {
         store->setTimeout(timeout);
         auto own = c10d::ProcessGroupGloo::Options::create(timeout);
         own->devices.push_back(device_of(interface, host));
-        *made = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>(prefix, store), rank,
-                                                           size, std::move(own));
+        made->store = c10::make_intrusive<c10d::PrefixStore>(prefix, store);
+        made->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(made->store, rank, size, std::move(own));
       },
       [made](napi_env own) { return from_number(own, distributed().groups.add(std::move(*made))); });
 }
@@ -113,9 +125,7 @@ napi_value join_group(napi_env env, const Arguments& arguments) {
 napi_value leave_group(napi_env env, const Arguments& arguments) {
   if (!distributed().groups.remove(to_double(env, arguments[0], "group handle")))
     throw UsageError("group handle is not alive");
-  napi_value result;
-  check(env, napi_get_undefined(env, &result), "undefined");
-  return result;
+  return undefined_of(env);
 }
 
 // allReduce(group, [tensor handles of one type], "sum" | "max" | "min") → handle of the work
@@ -164,12 +174,38 @@ napi_value wait_for_work(napi_env env, const Arguments& arguments) {
   const Work work = *found;
   distributed().works.remove(handle);
   return in_background(
-      env, "gblr.waitFor", [work] { work->wait(); },
-      [](napi_env own) {
-        napi_value result;
-        check(own, napi_get_undefined(own, &result), "undefined");
-        return result;
-      });
+      env, "gblr.waitFor", [work] { work->wait(); }, undefined_of);
+}
+
+namespace {
+
+std::vector<uint8_t> to_bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+} // namespace
+
+// storeSet(group, key, text) → promise
+napi_value store_set(napi_env env, const Arguments& arguments) {
+  const auto store = to_joined(env, arguments[0]).store;
+  const std::string key = to_string(env, arguments[1]);
+  const std::string text = to_string(env, arguments[2]);
+  return in_background(
+      env, "gblr.storeSet", [=] { store->set(key, to_bytes(text)); }, undefined_of);
+}
+
+// storeGet(group, key) → promise of the text, undefined as long as no rank has set it. It does not wait, as a wait that
+// takes too long leaves the connection of older versions unusable.
+napi_value store_get(napi_env env, const Arguments& arguments) {
+  const auto store = to_joined(env, arguments[0]).store;
+  const std::string key = to_string(env, arguments[1]);
+  auto found = std::make_shared<std::pair<bool, std::string>>(false, "");
+  return in_background(
+      env, "gblr.storeGet",
+      [=] {
+        if (!store->check({key})) return;
+        const std::vector<uint8_t> bytes = store->get(key);
+        *found = {true, std::string(bytes.begin(), bytes.end())};
+      },
+      [found](napi_env own) { return found->first ? from_text(own, found->second.c_str()) : undefined_of(own); });
 }
 
 bool has_process_groups() { return true; }
@@ -196,6 +232,8 @@ napi_value broadcast(napi_env, const Arguments&) { return refuse(); }
 napi_value all_gather(napi_env, const Arguments&) { return refuse(); }
 napi_value barrier(napi_env, const Arguments&) { return refuse(); }
 napi_value wait_for_work(napi_env, const Arguments&) { return refuse(); }
+napi_value store_set(napi_env, const Arguments&) { return refuse(); }
+napi_value store_get(napi_env, const Arguments&) { return refuse(); }
 bool has_process_groups() { return false; }
 void leave_all_groups() {}
 

@@ -17,25 +17,26 @@ describe("the place of a process", () => {
     expect(placeOf({})).toBeUndefined();
   });
 
-  test("is read from torchrun, whose agent serves the meeting point", () => {
+  test("is read from torchrun: ranks meet one port beside the point that its agent serves", () => {
     expect(placeOf(TORCHRUN)).toEqual({
       ...{ rank: 5, size: 8, localRank: 1, localSize: 4, restarts: 2 },
-      meeting: { address: "gpu1", port: 29500, isServed: true },
+      meeting: { address: "gpu1", port: 29501 },
     });
+    expect(placeOf({ ...TORCHRUN, MASTER_PORT: "65535" })?.meeting.port).toBe(65_534);
   });
 
   test("is read from a PyTorchJob, which sets four variables: each process is alone on its machine", () => {
     const { RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT } = TORCHRUN;
     expect(placeOf({ RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT })).toEqual({
       ...{ rank: 5, size: 8, localRank: 0, localSize: 1, restarts: 0 },
-      meeting: { address: "gpu1", port: 29500, isServed: false },
+      meeting: { address: "gpu1", port: 29500 },
     });
   });
 
   test("is read from srun: ranks meet at the first node, at a port of the job", () => {
     const place = placeOf(SLURM);
     expect(place).toMatchObject({ rank: 3, size: 5, localRank: 1, localSize: 2, restarts: 0 });
-    expect(place?.meeting).toMatchObject({ address: "gpu03", isServed: false });
+    expect(place?.meeting).toMatchObject({ address: "gpu03" });
     const others = ["0", "1", "2", "4"].map((SLURM_PROCID) => placeOf({ ...SLURM, SLURM_PROCID })?.meeting);
     expect(others).toEqual(Array.from({ length: 4 }, () => place?.meeting));
     expect(placeOf({ ...SLURM, SLURM_JOB_ID: "4712" })?.meeting.port).not.toBe(place?.meeting.port);

@@ -2,56 +2,18 @@
 // when another one ends, is silent, or never comes.
 
 import { describe, expect, test } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
-import path from "node:path";
-import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
 import { buildState } from "../../native/build-state.ts";
 import { openEngine } from "../../workbench/engine/index.ts";
 import type { RankTask } from "./rank.ts";
+import { answers as answersOf } from "./start.ts";
 
 const state = buildState();
 const PATIENCE = 120_000;
 if (state.state !== "built") console.log("process groups are not tested: the native engine is not built");
 
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
-const environment = (rank: number, size: number, port: number) => ({
-  ...process.env,
-  ...{ RANK: `${rank}`, WORLD_SIZE: `${size}`, LOCAL_RANK: `${rank}`, LOCAL_WORLD_SIZE: `${size}` },
-  ...{ MASTER_ADDR: "127.0.0.1", MASTER_PORT: `${port}` },
-});
-
-function answerOf(child: ChildProcess): Promise<unknown> {
-  let text = "";
-  child.stdout?.on("data", (data) => {
-    text += data;
-  });
-  return new Promise((done) =>
-    child.on("close", (code, signal) => done(text === "" ? { ended: signal ?? code } : JSON.parse(text))),
-  );
-}
-
-/** The answers of the ranks that are started, in their order. */
-async function answers(task: RankTask, size: number, started = size): Promise<unknown[]> {
-  const port = await freePort();
-  const script = path.join(import.meta.dir, "rank.ts");
-  const ranks = Array.from({ length: started }, (_, rank) =>
-    spawn(process.execPath, [script, JSON.stringify(task)], {
-      env: environment(rank, size, port),
-      stdio: ["ignore", "pipe", "inherit"],
-    }),
-  );
-  return Promise.all(ranks.map(answerOf));
-}
+/** The answers of rank.ts. */
+const answers = (task: RankTask, size: number, started = size) => answersOf("rank.ts", task, size, { started });
 
 describe.skipIf(state.state !== "built")("a process group", () => {
   test.each([2, 3])(

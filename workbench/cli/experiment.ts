@@ -3,7 +3,10 @@
 
 import process from "node:process";
 import type { Command, Option } from "commander";
-import type { OpenEngineOptions } from "../engine/core/types.ts";
+import { type Place, placeOf } from "../distributed/place.ts";
+import { ProcessGroup } from "../distributed/process-group.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { imageDomain } from "../pipeline/domains/images.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
@@ -77,10 +80,14 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline } = flags;
-  const engine = await openEngineFor(flags);
-  const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
+  const place = placeOf(process.env);
+  const engine = await openEngineFor(place ? deviceOf(flags, place) : flags);
+  const ranks = place && (await join(place, engine));
+  const origin = { engine, ranks, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
   const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
-  const options = { interrupted, offline, json, silent: json };
+  // Only the first of several processes prints.
+  const follows = ranks !== undefined && ranks.rank > 0;
+  const options = { interrupted, offline, json: json || follows, silent: json || follows, quiet: follows };
   await runStages(options, async function* (context, named) {
     for await (const event of start({ context: { ...context, ...origin }, folder })) {
       yield event;
@@ -89,6 +96,20 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
       tell(event.pushed === undefined ? event : { ...event, pushed: named(event.pushed) }, json);
     }
   });
+}
+
+/** Of several processes on a machine with GPUs, each has the GPU of its local rank. */
+const deviceOf = (flags: ExperimentFlags, { localRank }: Place): ExperimentFlags =>
+  flags.device === "cuda" ? { ...flags, device: `cuda:${localRank}` } : flags;
+
+async function join(place: Place, engine: Engine): Promise<ProcessGroup> {
+  if (engine.name !== "torch") {
+    throw new EngineError(
+      `${place.size} processes train with engine "torch", not "${engine.name}"`,
+      "build it, or start one",
+    );
+  }
+  return ProcessGroup.join(place);
 }
 
 interface Prepared {

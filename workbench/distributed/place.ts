@@ -16,19 +16,18 @@ export interface Place {
   localRank: number;
   /** number of processes on the same machine */
   localSize: number;
-  /** where the ranks meet */
-  meeting: {
-    address: string;
-    port: number;
-    /** whether the launcher serves it; else rank 0 does */
-    isServed: boolean;
-  };
+  /** where the ranks meet, which rank 0 serves */
+  meeting: { address: string; port: number };
   /** how often the launcher has restarted the run */
   restarts: number;
 }
 
 const TORCHRUN = ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"];
 const SLURM = ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_JOB_NODELIST"];
+
+const MOST_PORT = 65_535;
+
+const beside = (port: number): number => (port < MOST_PORT ? port + 1 : port === MOST_PORT ? port - 1 : port);
 
 /**
  * The place of this process, by the environment that its launcher set.
@@ -46,6 +45,7 @@ export function placeOf(environment: Environment): Place | undefined {
 function fromTorchrun(environment: Environment): Place {
   expectAll(environment, TORCHRUN, "start with `torchrun --no-python`, or set all of them");
   const { MASTER_ADDR = "", TORCHELASTIC_USE_AGENT_STORE } = environment;
+  const port = number(environment, "MASTER_PORT");
   return {
     rank: number(environment, "RANK"),
     size: number(environment, "WORLD_SIZE"),
@@ -53,8 +53,8 @@ function fromTorchrun(environment: Environment): Place {
     localSize: number(environment, "LOCAL_WORLD_SIZE", 1),
     meeting: {
       address: MASTER_ADDR,
-      port: number(environment, "MASTER_PORT"),
-      isServed: TORCHELASTIC_USE_AGENT_STORE === "True",
+      // torchrun serves a meeting point of its own here, with which only the same version of PyTorch can speak.
+      port: TORCHELASTIC_USE_AGENT_STORE === "True" ? beside(port) : port,
     },
     restarts: number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
   };
@@ -76,7 +76,6 @@ function fromSlurm(environment: Environment): Place {
       address: MASTER_ADDR ?? firstNode(SLURM_STEP_NODELIST ?? SLURM_JOB_NODELIST),
       // Jobs that share a node need different ports; all ranks of a job compute the same one.
       port: MASTER_PORT === undefined ? portOf(environment) : number(environment, "MASTER_PORT"),
-      isServed: false,
     },
     restarts: number(environment, "SLURM_RESTART_COUNT", 0),
   };
@@ -122,6 +121,6 @@ function checked(place: Place): Place {
   if (localRank >= localSize || localSize > size) {
     throw wrong(`this process has local rank ${localRank} of ${localSize} on its machine, of ${size} in all`);
   }
-  if (meeting.port < 1 || meeting.port > 65_535) throw wrong(`port ${meeting.port} does not exist`);
+  if (meeting.port < 1 || meeting.port > MOST_PORT) throw wrong(`port ${meeting.port} does not exist`);
   return place;
 }

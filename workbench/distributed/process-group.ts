@@ -1,7 +1,8 @@
 // The processes of a run that exchange tensors. PyTorch's c10d does it, with Gloo, through the native engine; there is no
 // Python. Collectives change tensors in place, and run while JavaScript goes on until their promise is awaited.
 
-import type { Tensor } from "@tensorflow/tfjs-core";
+import { setTimeout } from "node:timers/promises";
+import { add, scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
 import type { Addon, Handle } from "../engine/backends/torch/addon.ts";
 import { dataOf, openAddon } from "../engine/backends/torch/aten.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -18,6 +19,8 @@ export interface JoinOptions {
 }
 
 const TIMEOUT = 600;
+/** Milliseconds between two looks for a text. */
+const [SHORTEST_PAUSE, LONGEST_PAUSE] = [5, 250];
 const LOOPBACK = "127.0.0.1";
 
 /** Whether this build of the native engine can form process groups. */
@@ -30,6 +33,8 @@ export class ProcessGroup {
   private readonly addon: Addon;
   private readonly group: number;
   private readonly timeout: number;
+  /** number of texts that rank 0 has sent, or this rank has asked for */
+  private texts = 0;
   /** what the run is doing, e.g. `step 30`, which errors name */
   during: string | undefined;
 
@@ -50,12 +55,12 @@ export class ProcessGroup {
     { timeout = TIMEOUT, interface: network = "" }: JoinOptions = {},
   ): Promise<ProcessGroup> {
     const { rank, size, localSize, meeting, restarts } = place;
-    const { address, port, isServed } = meeting;
+    const { address, port } = meeting;
     const addon = openAddon();
     if (!addon.hasProcessGroups()) {
       throw new EngineError("this libtorch has no process groups", "build the native engine with PyTorch's wheel");
     }
-    const serves: 0 | 1 = rank === 0 && !isServed ? 1 : 0;
+    const serves: 0 | 1 = rank === 0 ? 1 : 0;
     // All on one machine: its name may stand for an address that is not reachable.
     const host = network === "" && localSize === size ? LOOPBACK : "";
     try {
@@ -92,6 +97,36 @@ export class ProcessGroup {
     return this.run("barrier", () => this.addon.barrier(this.group));
   }
 
+  /** Sends a text from rank 0 to all others, which `told` gives there. */
+  async tell(text: string): Promise<void> {
+    const key = `told/${this.texts++}`;
+    await this.addon.storeSet(this.group, key, text).catch((cause) => this.fail("tell", cause));
+  }
+
+  /** The next text of rank 0. It is waited for as long as it takes, or until the signal. */
+  async told(signal?: AbortSignal): Promise<string> {
+    const key = `told/${this.texts++}`;
+    for (let pause = SHORTEST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      const text = await this.addon.storeGet(this.group, key).catch((cause) => this.fail("told", cause));
+      if (text !== undefined) return text;
+      await setTimeout(pause, undefined, signal && { signal });
+    }
+  }
+
+  /** Replaces variables by those of rank 0. */
+  async broadcastAll(variables: Iterable<Variable>): Promise<void> {
+    for (const variable of variables) {
+      // A copy, as the memory of a variable may be that of a file.
+      const copy = tidy(() => add(variable, scalar(0, variable.dtype)));
+      try {
+        await this.broadcast(copy);
+        if (this.rank !== 0) variable.assign(copy);
+      } finally {
+        copy.dispose();
+      }
+    }
+  }
+
   /** Leaves the group. The collectives of other ranks with this one fail from then on. */
   leave(): void {
     this.addon.leaveGroup(this.group);
@@ -101,14 +136,18 @@ export class ProcessGroup {
     try {
       await this.addon.waitFor(start());
     } catch (cause) {
-      const place = `rank ${this.rank} of ${this.size}`;
-      const when = this.during === undefined ? "" : ` in ${this.during}`;
-      throw new EngineError(
-        `${place}: ${collective}${when} failed: ${reasonOf(cause, this.timeout)}`,
-        "see the output of the other ranks for the first error",
-        { cause },
-      );
+      this.fail(collective, cause);
     }
+  }
+
+  private fail(what: string, cause: unknown): never {
+    const place = `rank ${this.rank} of ${this.size}`;
+    const when = this.during === undefined ? "" : ` in ${this.during}`;
+    throw new EngineError(
+      `${place}: ${what}${when} failed: ${reasonOf(cause, this.timeout)}`,
+      "see the output of the other ranks for the first error",
+      { cause },
+    );
   }
 }
 

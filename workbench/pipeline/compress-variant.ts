@@ -7,15 +7,15 @@ import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
 import { FinishedLayers, INIT_KINDS, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model } from "../models/index.ts";
+import type { Model } from "../models/index.ts";
 import { RUN_FILES, updateRun } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
-import type { Ended } from "../train/index.ts";
 import type { CalibrationCache } from "./calibration/cache.ts";
 import { hashedCalibration } from "./calibration/hash.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
-import type { OpenData, Teacher } from "./domains/domain.ts";
+import type { OpenData } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
+import { fineTuned } from "./fine-tune.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { askedCost, planVariant, targetOf } from "./plan.ts";
@@ -26,7 +26,6 @@ import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import type { ExperimentContext, PipelineEvent } from "./stage.ts";
-import { train } from "./train.ts";
 import { settingsOf, type Variant } from "./variants.ts";
 
 /** The inputs that all variants of an experiment share. */
@@ -181,47 +180,6 @@ async function* conversion(
   const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
   return { seconds, layers, facts: await conversionFacts(conversion, { seconds, calibration }) };
-}
-
-/** Trains the model, with a teacher if the settings ask for distillation. */
-async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const { folder, settings, variant, data, context } = options;
-  yield { kind: "stage", stage: "fine-tune", of: variant.title };
-  const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
-  try {
-    const { teacher } = opened ?? {};
-    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
-  } finally {
-    opened?.dispose();
-  }
-}
-
-interface OpenTeacher {
-  teacher: Teacher;
-  dispose(): void;
-}
-
-/** The teacher in its form for inference: the base model, or one that is loaded in the number type of the settings. */
-async function* openTeacher({
-  settings,
-  base,
-  teacher: source,
-}: VariantOptions): AsyncGenerator<PipelineEvent, OpenTeacher> {
-  const { distill: weight, temperature, teacherDtype: dtype = "float32" } = settings;
-  const loaded = source && (yield* load(source.folder, { dtype }));
-  const model = await forInference(loaded ?? (yield* base.model()));
-  return {
-    teacher: {
-      model,
-      weight,
-      temperature,
-      ...(source && { settings: { teacher: source.name, "teacher type": dtype } }),
-    },
-    dispose() {
-      model.dispose();
-      loaded?.dispose();
-    },
-  };
 }
 
 /**

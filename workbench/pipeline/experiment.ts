@@ -13,10 +13,12 @@ import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
+import { announce } from "./fine-tune.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
+import { follow } from "./ranks.ts";
 import { dataFacts, engineFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -49,18 +51,24 @@ export async function* experiment<Settings extends ExperimentSettings>(
   checkSettings(settings, [main, ...rivals]);
   checkPush(settings, context);
   domain.check(settings);
-  await expectSameSettings(folder, settings, domain.schema);
+  if (!context.ranks || context.ranks.rank === 0) await expectSameSettings(folder, settings, domain.schema);
   const trained = new Set(variantsToTrain([main, ...rivals], settings.fineTune));
   const run: Run = { context, folder, main, rivals, trained };
+  const { ranks } = context;
+  let failure: string | undefined;
   try {
     yield* stages(domain, settings, run);
   } catch (error) {
     const interrupted = context.signal.aborted;
+    if (!interrupted) failure = (error as Error).message;
     if (run.release) await recordFailure(folder, interrupted ? undefined : error);
     if (!interrupted) throw error;
     yield { kind: "interrupted", folder };
   } finally {
     await run.release?.();
+    if (ranks) await announce(ranks, { ends: true, error: failure }).catch(() => {});
+    // The first process may serve the meeting point: it stays until the others have read this.
+    await ranks?.barrier().catch(() => {});
   }
 }
 
@@ -88,6 +96,11 @@ async function* stages<Settings extends ExperimentSettings>(
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
   const teacher = yield* teacherOf(settings, { source, context });
+  if (context.ranks && context.ranks.rank > 0) {
+    const { ranks } = context;
+    const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
+    return yield* follow(domain, { settings, context, ranks, variants: own, sources, teacher });
+  }
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
@@ -106,7 +119,7 @@ async function* stages<Settings extends ExperimentSettings>(
     const shared = { settings, context, base, teacher, data, table, cache };
     yield* measureBase(shared);
     for (const variant of rivals) {
-      const own = join(folder, "compare", variant.key);
+      const own = folderOf(variant, run);
       await begin(own, variant, beginning);
       const isTrained = trained.has(variant);
       const result = yield* compressVariant({ ...shared, variant, folder: own, isLast: false, isTrained });
@@ -131,6 +144,10 @@ async function* stages<Settings extends ExperimentSettings>(
     await data.close();
   }
 }
+
+/** The run folder of a variant. */
+const folderOf = (variant: Variant, { folder, rivals }: Run): string =>
+  rivals.includes(variant) ? join(folder, "compare", variant.key) : folder;
 
 /**
  * The origin of the teacher of a distillation; undefined if there is none, or the base model teaches as it is in memory.

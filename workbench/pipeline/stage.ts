@@ -13,6 +13,7 @@ import type {
 } from "../compress/index.ts";
 import type { ImagesEvent } from "../data/images/index.ts";
 import type { TokenizeEvent } from "../data/index.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import type { Engine } from "../engine/core/types.ts";
 import type { AccuracyEvent } from "../evaluate/accuracy.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
@@ -106,6 +107,8 @@ export interface Origin {
 export interface ExperimentContext extends StageContext, Origin {
   /** name of the recipe, e.g. `gpt2-wt103` */
   recipe: string;
+  /** the processes of the run; the first one does everything, and the others train with it. Default: there is one */
+  ranks?: ProcessGroup | undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 // The train stage: runs `fit` with the schedules, the optimizer and the shrink rule that the settings choose.
 
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import {
   adaptiveSoftshrink,
@@ -34,6 +35,7 @@ export interface TrainStageOptions {
   variant: string;
   teacher: Teacher | undefined;
   signal: AbortSignal;
+  ranks: ProcessGroup | undefined;
 }
 
 /**
@@ -43,11 +45,12 @@ export interface TrainStageOptions {
  * @throws as `fit` does
  */
 export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
+  const writes = options.ranks === undefined || options.ranks.rank === 0;
   let reported = performance.now();
   for await (const event of fit(await fitOptions(model, options))) {
     yield { kind: "inner", of: "fit", event };
     if (event.kind === "finished" || event.kind === "interrupted") return event;
-    if (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY) {
+    if (writes && (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY)) {
       await writeReport(options.folder);
       reported = performance.now();
     }
@@ -60,7 +63,7 @@ const REPORT_EVERY = 60_000;
 
 async function fitOptions(
   model: Model,
-  { folder, settings, signal, data, variant, teacher }: TrainStageOptions,
+  { folder, settings, signal, data, variant, teacher, ranks }: TrainStageOptions,
 ): Promise<FitOptions> {
   const epochs = epochsOf(settings, data.trainItems);
   const shrink = await shrinkOf(settings, model, { cost: await plannedCost(folder), epochs });
@@ -86,6 +89,7 @@ async function fitOptions(
     checkpoint: { every: { epochs: settings.checkpointEvery } },
     settings: { variant, ...teacher?.settings },
     signal,
+    ranks,
   };
 }
 

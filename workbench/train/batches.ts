@@ -1,5 +1,5 @@
 // Reads micro-batches one ahead of their use, so that the device does not wait for the disk, and accumulates the loss
-// and gradients of a step over its micro-batches. The result equals that of one large batch up to rounding. Values are
+// and gradients of a step over its micro-batches and over the processes of a run. The result equals that of one large batch up to rounding. Values are
 // read from the device only after the last micro-batch. Parameters are not changed.
 
 import {
@@ -9,11 +9,14 @@ import {
   type NamedTensorMap,
   reshape,
   type Scalar,
+  scalar,
   stack,
   type Tensor,
   tidy,
   type Variable,
 } from "@tensorflow/tfjs-core";
+import { GradientBuckets } from "../distributed/buckets.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import { gradientNorm } from "../engine/ops/index.ts";
 import { type PassOn, valueAndGradients } from "../engine/tfjs/tape.ts";
 import { NonFiniteError } from "./events.ts";
@@ -52,7 +55,8 @@ export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): Asy
 }
 
 async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
-  return { batch, tensors: await task.read(batch.items, { seed: batch.readSeed }) };
+  const { items, readSeed: seed } = batch;
+  return { batch, tensors: items.length === 0 ? {} : await task.read(items, { seed }) };
 }
 
 /** The loss and the gradients of one step. */
@@ -66,45 +70,62 @@ export interface BatchGradients {
   gradients: Map<Variable, Tensor>;
 }
 
+/** What `batchGradients` computes gradients of. */
+interface Learning {
+  variables: readonly Variable[];
+  /** variables through which gradients are passed on to these */
+  through?: ReadonlyMap<Variable, PassOn> | undefined;
+  /** the processes over which the step is divided */
+  ranks?: ProcessGroup | undefined;
+}
+
+/** The loss of a micro-batch, times its share of the step. */
+interface Share {
+  batch: MicroBatch;
+  loss: Scalar;
+}
+
 /**
- * The mean loss of one step and its gradients.
- * @param loaded yields at least the micro-batches of the step; exactly those are taken
- * @param learning the variables to compute gradients for, and those through which gradients are passed on to them
+ * The mean loss of one step and its gradients. With several processes all of them get the same.
+ * @param loaded yields at least this process's micro-batches of the step; exactly those are taken
  * @throws NonFiniteError when a loss or the gradient's norm is not finite
  */
 export async function batchGradients(
   task: Task,
   loaded: AsyncGenerator<LoadedBatch>,
-  {
-    variables,
-    through = new Map(),
-  }: { variables: readonly Variable[]; through?: ReadonlyMap<Variable, PassOn> | undefined },
+  { variables, through = new Map(), ranks }: Learning,
 ): Promise<BatchGradients> {
-  const shares: { batch: MicroBatch; loss: Scalar }[] = [];
+  const shares: Share[] = [];
+  const buckets = ranks && new GradientBuckets(ranks, variables);
   let gradients = new Map<Variable, Tensor>();
   try {
+    let step: MicroBatch;
     for (;;) {
       const { batch, tensors } = await taken(loaded);
+      step = batch;
       try {
-        const share = batch.items.length / batch.total;
-        const loss = () => task.loss(tensors, { seed: batch.lossSeed });
-        const onto = gradients;
-        gradients = new Map();
-        const found = valueAndGradients(() => (share === 1 ? loss() : mul(loss(), share)), variables, {
-          onto,
-          through,
-        });
-        gradients = found.gradients;
-        shares.push({ batch, loss: found.value });
+        if (batch.items.length > 0) {
+          const share = batch.items.length / batch.total;
+          const loss = () => task.loss(tensors, { seed: batch.lossSeed });
+          const onto = gradients;
+          gradients = new Map();
+          const take = batch.isLast ? buckets?.take.bind(buckets) : undefined;
+          const scaled = () => (share === 1 ? loss() : mul<Scalar>(loss(), share));
+          const found = valueAndGradients(scaled, variables, { onto, through, take });
+          gradients = found.gradients;
+          shares.push({ batch, loss: found.value });
+        }
       } finally {
         dispose(tensors);
       }
-      if (batch.index === batch.count - 1) break;
+      if (batch.isLast) break;
     }
-    const norm = await finite(shares, gradients);
-    return { ...norm, items: (shares[0] as { batch: MicroBatch }).batch.total, gradients };
+    if (buckets) gradients = await buckets.sums();
+    const norm = await finite(step, { shares, gradients, ranks });
+    return { ...norm, items: step.total, gradients };
   } catch (error) {
     dispose([...gradients.values()]);
+    buckets?.dispose();
     throw error;
   } finally {
     dispose(shares.map(({ loss }) => loss));
@@ -117,31 +138,45 @@ async function taken(loaded: AsyncGenerator<LoadedBatch>): Promise<LoadedBatch> 
   return value;
 }
 
+interface Found {
+  shares: readonly Share[];
+  gradients: ReadonlyMap<Variable, Tensor>;
+  ranks: ProcessGroup | undefined;
+}
+
 /** Reads all losses and the norm at once, and checks that they are finite. */
 async function finite(
-  shares: readonly { batch: MicroBatch; loss: Scalar }[],
-  gradients: ReadonlyMap<Variable, Tensor>,
+  { step, count }: MicroBatch,
+  { shares, gradients, ranks }: Found,
 ): Promise<{ loss: number; gradientNorm: number }> {
-  const all = tidy(() => {
-    const norm = gradientNorm([...gradients.values()]);
-    return concat([stack(shares.map(({ loss }) => loss)), reshape(norm, [1])]);
-  });
-  const values = [...(await all.data())];
-  all.dispose();
+  const own = new Map(shares.map((share) => [share.batch.index, share]));
+  const losses = tidy(() => stack(Array.from({ length: count }, (_, index) => own.get(index)?.loss ?? scalar(0))));
+  let values: number[];
+  try {
+    await ranks?.allReduce([losses]);
+    const all = tidy(() => concat([losses, reshape(gradientNorm([...gradients.values()]), [1])]));
+    values = [...(await all.data())];
+    all.dispose();
+  } finally {
+    losses.dispose();
+  }
   const norm = values.pop() as number;
   const bad = values.findIndex((value) => !Number.isFinite(value));
-  const { batch } = shares[Math.max(bad, 0)] as { batch: MicroBatch };
-  if (bad >= 0) throw notFinite(`the loss of ${nameOf(batch)} is ${values[bad]}`, batch.step);
+  if (bad >= 0) throw notFinite(`the loss of ${nameOf(bad, count, own.get(bad))} is ${values[bad]}`, step);
   if (!Number.isFinite(norm))
-    throw notFinite(`the norm of the gradient is ${norm}, although every loss is finite`, batch.step);
+    throw notFinite(`the norm of the gradient is ${norm}, although every loss is finite`, step);
   return { loss: values.reduce((sum, value) => sum + value, 0), gradientNorm: norm };
 }
 
 const LONGEST_LIST = 8;
 
-function nameOf({ index, count, items }: MicroBatch): string {
+/** @param share undefined if another process has computed it */
+function nameOf(index: number, count: number, share: Share | undefined): string {
+  const name = `micro-batch ${index + 1} of ${count}`;
+  if (!share) return `${name} (of another rank)`;
+  const { items } = share.batch;
   const some = items.slice(0, LONGEST_LIST).join(", ") + (items.length > LONGEST_LIST ? ", …" : "");
-  return `micro-batch ${index + 1} of ${count} (items ${some})`;
+  return `${name} (items ${some})`;
 }
 
 function notFinite(what: string, step: number): NonFiniteError {

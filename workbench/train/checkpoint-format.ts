@@ -16,7 +16,7 @@ import type { StructureLearning } from "./structure.ts";
 const count = z.int().min(0);
 const setting = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
-const RUN_STATE = z.object({
+export const RUN_STATE = z.object({
   /** completed optimizer steps; with the seed it determines data order, schedules and random numbers */
   step: count,
   /** epoch of the next step */

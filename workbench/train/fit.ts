@@ -18,6 +18,7 @@ import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "
 import { METRICS_FILE, MetricsFile } from "./metrics.ts";
 import { Optimizer } from "./optimizer.ts";
 import type { Evaluation, FitOptions, Settings } from "./options.ts";
+import { anyStops, startOf } from "./ranks.ts";
 import { expectPlain, runSettings, settingsHash, valuesDigest } from "./run-settings.ts";
 import { microBatches, type Schedule, scheduleOf, stepsOf, timeAt } from "./schedule.ts";
 import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
@@ -42,12 +43,10 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (options.sigma) sigmaAt(options.sigma, timeAt(schedule, 0));
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
-    const { checkpoint, passedOver } = await findStart(options, settings);
-    if (!checkpoint && !adapters) await expectTrainable(options.model);
-    const variables = checkpointVariables(optimizer, structure);
-    await checkpoint?.restore(variables);
-    adapters?.merge();
-    const metrics = await MetricsFile.open(join(options.folder, METRICS_FILE), checkpoint?.run.metricsBytes ?? 0);
+    const { from, passedOver, variables } = await begun({ options, settings, optimizer, structure, adapters });
+    const metrics = writes(options)
+      ? await MetricsFile.open(join(options.folder, METRICS_FILE), from?.metricsBytes ?? 0)
+      : undefined;
     try {
       const run = new Run({
         options,
@@ -57,15 +56,15 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
         structure,
         variables,
         metrics,
-        from: checkpoint?.run,
+        from,
       });
       const { steps, stepsPerEpoch } = schedule;
-      const kind = checkpoint ? "resumed" : "started";
+      const kind = from ? "resumed" : "started";
       const adapted = adapters && optimizer.learned.reduce((sum, { parameter }) => sum + parameter.size, 0);
       yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, adapted, passedOver };
       yield* run.toTheEnd();
     } finally {
-      await metrics.close();
+      await metrics?.close();
     }
   } finally {
     options.model.masks.mode = mode;
@@ -74,6 +73,36 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     await structure?.dispose();
   }
 }
+
+interface Beginning extends Pick<RunParts, "options" | "settings" | "optimizer" | "structure"> {
+  adapters: Adapters | undefined;
+}
+
+/**
+ * Where the run begins: at a checkpoint, or with the model as it is. Of several processes the first one looks for the
+ * checkpoint, and the others get its state and the values of all variables.
+ * @throws RunError as `findStart` and `expectTrainable` do, and if processes have other settings than the first one
+ */
+async function begun({
+  options,
+  settings,
+  optimizer,
+  structure,
+  adapters,
+}: Beginning): Promise<{ from: RunState | undefined; passedOver: string[]; variables: RunParts["variables"] }> {
+  const { model, ranks } = options;
+  const variables = checkpointVariables(optimizer, structure);
+  const found = writes(options) ? await findStart(options, settings) : undefined;
+  if (found && !found.checkpoint && !adapters) await expectTrainable(model);
+  await found?.checkpoint?.restore(variables);
+  const from = ranks ? await startOf(ranks, settings, found?.checkpoint?.run) : found?.checkpoint?.run;
+  await ranks?.broadcastAll(variables.values());
+  adapters?.merge();
+  return { from, passedOver: found?.passedOver ?? [], variables };
+}
+
+/** Whether this process writes the files of the run. */
+const writes = ({ ranks }: FitOptions): boolean => ranks === undefined || ranks.rank === 0;
 
 /**
  * Checks that the blocks of no layer cancel each other. If they do, a small change of each, or of one width, is a large
@@ -127,7 +156,8 @@ interface RunParts {
   structure: StructureLearning | undefined;
   /** the variables of checkpoints */
   variables: ReadonlyMap<string, Variable>;
-  metrics: MetricsFile;
+  /** undefined if another process writes them */
+  metrics: MetricsFile | undefined;
   from: RunState | undefined;
 }
 
@@ -158,11 +188,11 @@ class Run {
 
   async *toTheEnd(): AsyncGenerator<FitEvent> {
     const { options, schedule } = this.parts;
-    const batches = readAhead(options.task, microBatches(schedule, this.step));
+    const batches = readAhead(options.task, microBatches(schedule, this.step, options.ranks));
     try {
       for (;;) {
         yield* this.evaluateIfDue();
-        const stopped = options.signal?.aborted === true;
+        const stopped = await anyStops(options);
         const over = this.step === schedule.steps;
         if (stopped || over || this.saveIsDue()) yield* this.save();
         if (stopped || over) break;
@@ -177,12 +207,14 @@ class Run {
 
   private async next(batches: AsyncGenerator<LoadedBatch>): Promise<StepDone> {
     const { options, schedule, optimizer, structure, metrics } = this.parts;
+    const { ranks } = options;
+    if (ranks) ranks.during = `step ${this.step + 1}`;
     const start = this.clock();
     this.setSigma();
     const time = { step: this.step, ...schedule };
     const { through } = optimizer;
     const variables = optimizer.variables({ frozen: structure?.frozen ?? false });
-    const found = await batchGradients(options.task, batches, { variables, through });
+    const found = await batchGradients(options.task, batches, { variables, through, ranks });
     optimizer.step(found.gradients, time);
     dispose([...found.gradients.values()]);
     const summary = await structure?.after(this.step);
@@ -197,7 +229,7 @@ class Run {
       ...summary,
       ...this.sigmaShown(),
     };
-    await metrics.append(line);
+    await metrics?.append(line);
     return { ...line, steps: schedule.steps, secondsLeft: this.secondsLeft() };
   }
 
@@ -220,7 +252,7 @@ class Run {
     }
     if (this.parts.structure) lines.push({ ...(await structureNow(model)), ...this.place() });
     // Checkpoints are saved before the first or after the last of these lines, never between them.
-    for (const line of lines) await this.parts.metrics.append(line);
+    for (const line of lines) await this.parts.metrics?.append(line);
     this.evaluatedAt = this.step;
     yield* lines as (EvaluationMetrics | StructureMetrics)[];
   }
@@ -249,18 +281,23 @@ class Run {
 
   private async *save(): AsyncGenerator<CheckpointWritten> {
     const { options, metrics } = this.parts;
+    if (!metrics) return;
     const folder = join(options.folder, CHECKPOINT_FOLDER);
     const keep = options.checkpoint?.keep ?? 2;
     // A run killed after its last checkpoint was complete may have left older checkpoints.
     if (this.savedAt.step === this.step) return removeOldCheckpoints(folder, { newest: this.step, keep });
     await metrics.flush();
-    const file = await saveCheckpoint(folder, { run: this.state(), variables: this.parts.variables, keep });
+    const file = await saveCheckpoint(folder, {
+      run: this.state(metrics.length),
+      variables: this.parts.variables,
+      keep,
+    });
     this.savedAt = { step: this.step, milliseconds: this.clock() };
     yield { kind: "checkpoint", step: this.step, file };
   }
 
-  private state(): RunState {
-    const { options, schedule, settings, structure, metrics } = this.parts;
+  private state(metricsBytes: number): RunState {
+    const { options, schedule, settings, structure } = this.parts;
     const { sigma } = options.model.masks;
     const { epoch, batch } = timeAt(schedule, this.step);
     const forms = formChoices.taken;
@@ -271,7 +308,7 @@ class Run {
       seed: schedule.seed,
       evaluatedAt: this.evaluatedAt,
       seconds: this.seconds(),
-      metricsBytes: metrics.length,
+      metricsBytes,
       sigma: sigma === undefined ? null : Number.isFinite(sigma) ? sigma : "Infinity",
       shrink: { ...structure?.state },
       frozen: structure?.frozen ?? false,

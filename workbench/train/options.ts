@@ -2,6 +2,7 @@
 // applies them. A task defines data and loss, so that `fit` is the same for text, images and distillation.
 
 import type { NamedTensorMap, Scalar } from "@tensorflow/tfjs-core";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import type { ShrinkRule } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
@@ -121,6 +122,11 @@ export interface FitOptions {
    * and start a new run; `require`: fail if there is no checkpoint. Default `auto`
    */
   resume?: "auto" | "never" | "require";
+  /**
+   * The processes of the run: each computes a part of the micro-batches, whose gradients are summed. All of them train
+   * alike; the first one writes metrics and checkpoints. `microBatch` must leave each of them at least one
+   */
+  ranks?: ProcessGroup | undefined;
   /** ends the run after the current step, with a checkpoint */
   signal?: AbortSignal;
   /** clock in milliseconds. Default performance.now */

@@ -81,6 +81,9 @@ export interface MicroBatch {
   index: number;
   /** micro-batches of the step */
   count: number;
+  /** whether it is this process's last one of the step */
+  isLast: boolean;
+  /** none if the step has fewer micro-batches than the run has processes */
   items: number[];
   /** items of the step */
   total: number;
@@ -137,8 +140,15 @@ export function epochOrder({ items, seed }: Schedule, epoch: number): Uint32Arra
   return order;
 }
 
-/** All micro-batches of the run after `start` steps. */
-export function* microBatches(schedule: Schedule, start: number): Generator<MicroBatch> {
+/**
+ * All micro-batches of the run after `start` steps. With several processes, those of one of them: they take turns. Each
+ * has at least one micro-batch in each step, which may be empty.
+ */
+export function* microBatches(
+  schedule: Schedule,
+  start: number,
+  { rank, size } = { rank: 0, size: 1 },
+): Generator<MicroBatch> {
   let order: { epoch: number; items: Uint32Array } | undefined;
   for (let step = start; step < schedule.steps; step++) {
     const { epoch, batch } = timeAt(schedule, step);
@@ -146,11 +156,12 @@ export function* microBatches(schedule: Schedule, start: number): Generator<Micr
     const first = batch * schedule.batch;
     const items = [...order.items.subarray(first, first + schedule.batch)];
     const count = Math.ceil(items.length / schedule.microBatch);
-    for (let index = 0; index < count; index++) {
+    for (let index = rank; index < Math.max(count, rank + 1); index += size) {
       yield {
         step,
         index,
         count,
+        isLast: index + size >= count,
         items: items.slice(index * schedule.microBatch, (index + 1) * schedule.microBatch),
         total: items.length,
         readSeed: seedOf(schedule.seed, "read", step, index),

@@ -111,7 +111,7 @@ async function inspectDistributed(environment: Environment): Promise<NonNullable
 
 /** Places of processes on this machine, which meet at a free port. */
 async function placesHere(size: number): Promise<Place[]> {
-  const meeting = { address: "127.0.0.1", port: await freePort(), isServed: false };
+  const meeting = { address: "127.0.0.1", port: await freePort() };
   return Array.from({ length: size }, (_, rank) => {
     return { rank, size, localRank: rank, localSize: size, meeting, restarts: 0 };
   });

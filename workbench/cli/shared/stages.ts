@@ -22,6 +22,8 @@ interface StagesOptions<Event> {
   json?: boolean | undefined;
   /** whether events are not printed on stdout, because the verb prints its result there. Default true */
   silent?: boolean;
+  /** whether events are not shown at all, because another process shows them. Default false */
+  quiet?: boolean;
   /** called with each event, for verbs that print events themselves */
   show?: (event: Event) => void;
 }
@@ -32,7 +34,7 @@ interface StagesOptions<Event> {
  * @returns the result of `stages`
  */
 export function runStages<Event extends ViewEvent, Result>(
-  { interrupted, offline = false, json = false, silent = true, show }: StagesOptions<Event>,
+  { interrupted, offline = false, json = false, silent = true, quiet = false, show }: StagesOptions<Event>,
   stages: (context: StageContext, named: EndpointName) => AsyncGenerator<Event, Result>,
 ): Promise<Result> {
   return interruptible(interrupted, (signal) =>
@@ -47,7 +49,7 @@ export function runStages<Event extends ViewEvent, Result>(
       };
       try {
         return await resultOf(stages(context, named), (event) => {
-          view.show(event);
+          if (!quiet) view.show(event);
           show?.(event);
         });
       } finally {

@@ -2,7 +2,16 @@
 // the backward pass are freed as soon as they have been used, whereas TensorFlow.js keeps all of them until the end.
 // For this purpose the gradient tape is recorded and traversed here, with the private state in internals.ts.
 
-import { add, onesLike, type Scalar, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
+import {
+  add,
+  keep,
+  onesLike,
+  type Scalar,
+  type Tensor,
+  type Tensor2D,
+  tidy,
+  type Variable,
+} from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
 import { type GradientThunk, recorderState, type TapeNode, takeTensorId } from "./internals.ts";
 
@@ -19,6 +28,11 @@ interface GradientOptions {
    * are disposed of, also if an error is thrown.
    */
   onto?: Map<Variable, Tensor>;
+  /**
+   * Takes over each gradient as soon as it is complete, while those of earlier operations are still to be computed. Such
+   * gradients are not returned. With `through`, all are complete only at the end.
+   */
+  take?: ((variable: Variable, gradient: Tensor) => void) | undefined;
   /**
    * Variables that are computed from others outside the loss, such as a merged weight, each with the chain rule to those
    * others. Their gradients are passed on as soon as they are computed, and are not returned.
@@ -46,29 +60,60 @@ export interface PassOn {
 export function valueAndGradients(
   loss: () => Scalar,
   variables: readonly Variable[],
-  { onto = new Map(), through = new Map() }: GradientOptions = {},
+  { onto = new Map(), through = new Map(), take }: GradientOptions = {},
 ): ValueAndGradients {
   const given = variables.filter(({ trainable }) => trainable);
   const wanted = [...new Set([...given, ...onto.keys()])];
   const sources = [...given, ...through.keys()];
   try {
-    const reached: Variable[] = [];
+    const complete = new Map<Variable, Tensor | undefined>();
     const [value, ...found] = tidy("valueAndGradients", () => {
       const recorded = record(() => scalarOf(loss(), sources));
-      const gradients: GradientMap = new Map(Array.from(onto, ([variable, gradient]) => [variable.id, gradient]));
-      gradients.set(recorded.value.id, onesLike(recorded.value));
-      walkBackward(recorded.tape, { gradients, sources, target: recorded.value, through });
-      reached.push(...wanted.filter(({ id }) => gradients.has(id)));
-      return [recorded.value, ...reached.map(({ id }) => gradients.get(id) as Tensor)];
+      const gradients: GradientMap = new Map([[recorded.value.id, onesLike(recorded.value)]]);
+      const finish = (variable: Variable) => {
+        const sum = summed(onto.get(variable), gradients.get(variable.id));
+        if (!sum) return;
+        gradients.delete(variable.id);
+        if (take) take(variable, keep(sum));
+        complete.set(variable, take ? undefined : sum);
+      };
+      const early = through.size > 0 ? [] : given;
+      walkBackward(recorded.tape, { gradients, sources, target: recorded.value, through, early, finish });
+      for (const variable of wanted) if (!complete.has(variable)) finish(variable);
+      return [recorded.value, ...returned(complete, wanted).map(([, gradient]) => gradient)];
     }) as [Scalar, ...Tensor[]];
-    if (reached.length > 0)
-      return { value, gradients: new Map(reached.map((variable, i) => [variable, found[i] as Tensor])) };
+    if (complete.size > 0) {
+      const names = returned(complete, wanted).map(([variable]) => variable);
+      return { value, gradients: new Map(names.map((variable, i) => [variable, found[i] as Tensor])) };
+    }
     value.dispose();
     throw new EngineError("the loss depends on no trainable variable", "compute it from the variables in the function");
   } catch (error) {
     for (const gradient of onto.values()) gradient.dispose();
     throw error;
   }
+}
+
+/** The gradients that were not taken, in the order of `wanted`. */
+const returned = (
+  complete: ReadonlyMap<Variable, Tensor | undefined>,
+  wanted: readonly Variable[],
+): [Variable, Tensor][] =>
+  wanted.flatMap((variable): [Variable, Tensor][] => {
+    const gradient = complete.get(variable);
+    return gradient ? [[variable, gradient]] : [];
+  });
+
+/**
+ * The gradient of earlier micro-batches plus that of this one, which is summed for itself before: so the processes of a
+ * run, which sum theirs first, come to the same numbers. Uses up both.
+ */
+function summed(before: Tensor | undefined, own: Tensor | undefined): Tensor | undefined {
+  if (!before || !own) return before ?? own;
+  const sum = add(before, own);
+  before.dispose();
+  own.dispose();
+  return sum;
 }
 
 /** The loss as a tensor that the caller may dispose of, also if it is one of the variables. */
@@ -130,6 +175,9 @@ interface Walk {
   sources: readonly Tensor[];
   target: Tensor;
   through: ReadonlyMap<Variable, PassOn>;
+  /** variables for which `finish` is called when the last operation that uses them has been passed */
+  early: readonly Variable[];
+  finish: (variable: Variable) => void;
 }
 
 /** The chain rules of computed variables, by tensor id. */
@@ -142,15 +190,18 @@ type Passed = ReadonlyMap<number, PassOn>;
  * are computed.
  * @throws EngineError when an operation between the sources and the target has no gradient
  */
-function walkBackward(tape: readonly TapeNode[], { gradients, sources, target, through }: Walk): void {
+function walkBackward(tape: readonly TapeNode[], { gradients, sources, target, through, early, finish }: Walk): void {
   const passed = new Map(Array.from(through, ([{ id }, passOn]) => [id, passOn]));
   try {
     const between = nodesBetween(tape, sources, target);
     for (const node of tape) if (!between.has(node)) freeSaved(node);
+    const uses = new Uses(between, early);
     for (let at = tape.length - 1; at >= 0; at--) {
       const node = tape[at] as TapeNode;
       const inputs = between.get(node);
-      if (inputs) passBack(node, inputs, { gradients, passed });
+      if (!inputs) continue;
+      passBack(node, inputs, { gradients, passed });
+      for (const variable of uses.lastOf(node, inputs)) finish(variable);
     }
   } finally {
     tape.forEach(freeSaved);
@@ -173,6 +224,25 @@ function nodesBetween(tape: readonly TapeNode[], sources: readonly Tensor[], tar
     else for (const input of Object.values(node.inputs)) if (input) toTarget.add(input.id);
   }
   return reached;
+}
+
+/** How many operations that lead to the target use each of some variables. */
+class Uses {
+  private readonly left = new Map<number, { variable: Variable; uses: number }>();
+
+  constructor(between: ReadonlyMap<TapeNode, readonly string[]>, variables: readonly Variable[]) {
+    for (const variable of variables) this.left.set(variable.id, { variable, uses: 0 });
+    for (const [node, names] of between) for (const each of this.among(node, names)) each.uses++;
+  }
+
+  /** The variables that no operation before this one uses. Each operation is counted once, from the last to the first. */
+  lastOf(node: TapeNode, names: readonly string[]): Variable[] {
+    return this.among(node, names).flatMap((each) => (--each.uses === 0 ? [each.variable] : []));
+  }
+
+  private among(node: TapeNode, names: readonly string[]): { variable: Variable; uses: number }[] {
+    return names.flatMap((name) => this.left.get((node.inputs[name] as Tensor).id) ?? []);
+  }
 }
 
 function passBack(

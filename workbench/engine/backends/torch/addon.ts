@@ -103,6 +103,10 @@ export interface Addon {
   barrier(group: number): number;
   /** resolves when the work has ended, and frees its handle */
   waitFor(work: number): Promise<void>;
+  /** keeps a text for all ranks */
+  storeSet(group: number, key: string, text: string): Promise<void>;
+  /** the text that a rank has kept; undefined if none has yet */
+  storeGet(group: number, key: string): Promise<string | undefined>;
 }
 
 /**

@@ -1,0 +1,51 @@
+// Starts the ranks of a test as processes of this machine, with the environment that torchrun gives them.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import path from "node:path";
+import process from "node:process";
+
+/** A port that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as { port: number };
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+export const environment = (rank: number, size: number, port: number): Record<string, string> => ({
+  ...{ RANK: `${rank}`, WORLD_SIZE: `${size}`, LOCAL_RANK: `${rank}`, LOCAL_WORLD_SIZE: `${size}` },
+  ...{ MASTER_ADDR: "127.0.0.1", MASTER_PORT: `${port}` },
+});
+
+function answerOf(child: ChildProcess): Promise<unknown> {
+  let text = "";
+  child.stdout?.on("data", (data) => {
+    text += data;
+  });
+  return new Promise((done) =>
+    child.on("close", (code, signal) => done(text === "" ? { ended: signal ?? code } : JSON.parse(text))),
+  );
+}
+
+/**
+ * The answers of the ranks that are started, in their order.
+ * @param script of this folder; it gets the task as JSON
+ * @param size of the group; 0 starts one process that is no rank
+ */
+export async function answers(
+  script: string,
+  task: unknown,
+  size: number,
+  { started = Math.max(size, 1) }: { started?: number } = {},
+): Promise<unknown[]> {
+  const port = await freePort();
+  const ranks = Array.from({ length: started }, (_, rank) =>
+    spawn(process.execPath, [path.join(import.meta.dirname, script), JSON.stringify(task)], {
+      env: { ...process.env, ...(size > 0 && environment(rank, size, port)) },
+      stdio: ["ignore", "pipe", "inherit"],
+    }),
+  );
+  return Promise.all(ranks.map(answerOf));
+}

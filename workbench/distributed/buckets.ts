@@ -1,0 +1,116 @@
+// Sums gradients over the ranks of a run while earlier layers are still being computed. Gradients are put into buckets,
+// as by PyTorch's DistributedDataParallel (Li et al. 2020, arXiv 2006.15704), so that few large messages are sent.
+
+import { concat, keep, reshape, split, type Tensor, tensor1d, tidy, type Variable, zeros } from "@tensorflow/tfjs-core";
+import type { ProcessGroup } from "./process-group.ts";
+
+/** Bytes of a bucket; the first one, whose gradients are complete first, is smaller. PyTorch's defaults. */
+const BUCKET_BYTES = 25 * 2 ** 20;
+const FIRST_BYTES = 2 ** 20;
+
+interface Bucket {
+  variables: Variable[];
+  /** the sums, flat; undefined as long as they have not been started */
+  flat?: Tensor;
+  done?: Promise<void>;
+}
+
+/** The gradients of one step. */
+export class GradientBuckets {
+  private readonly group: ProcessGroup;
+  private readonly buckets: readonly Bucket[];
+  private readonly gradients = new Map<Variable, Tensor>();
+  private readonly reached = new Set<Variable>();
+  private started = 0;
+
+  /** @param variables the same on all ranks, in the order of the forward pass */
+  constructor(group: ProcessGroup, variables: readonly Variable[]) {
+    this.group = group;
+    // Buckets are sent in one order, as all ranks must start the same collectives. That of the backward pass is best.
+    this.buckets = bucketsOf([...variables].reverse());
+  }
+
+  /** Takes over the gradient of a variable, and starts the buckets that are complete. */
+  take(variable: Variable, gradient: Tensor): void {
+    this.gradients.set(variable, gradient);
+    this.reached.add(variable);
+    for (let next = this.buckets[this.started]; next && this.isFull(next); next = this.buckets[this.started]) {
+      this.start(next);
+    }
+  }
+
+  /**
+   * The sums over all ranks, which the caller disposes of, for the variables that have a gradient on any of them. On a
+   * rank where it has none, it counts as zero.
+   */
+  async sums(): Promise<Map<Variable, Tensor>> {
+    const variables = this.buckets.flatMap((bucket) => bucket.variables);
+    const flags = tensor1d(variables.map((variable) => (this.reached.has(variable) ? 1 : 0)));
+    try {
+      while (this.started < this.buckets.length) this.start(this.buckets[this.started] as Bucket);
+      await this.group.allReduce([flags], "max");
+      await Promise.all(this.buckets.map(({ done }) => done));
+      const isReached = await flags.data();
+      const sums = new Map(this.buckets.flatMap(unpacked));
+      for (const [i, variable] of variables.entries()) {
+        if (isReached[i] === 0) {
+          sums.get(variable)?.dispose();
+          sums.delete(variable);
+        }
+      }
+      return sums;
+    } finally {
+      flags.dispose();
+      this.dispose();
+    }
+  }
+
+  /** Frees what has been taken and not returned. */
+  dispose(): void {
+    for (const gradient of this.gradients.values()) gradient.dispose();
+    for (const { flat } of this.buckets) flat?.dispose();
+    this.gradients.clear();
+  }
+
+  private isFull({ variables }: Bucket): boolean {
+    return variables.every((variable) => this.gradients.has(variable));
+  }
+
+  private start(bucket: Bucket): void {
+    const { variables } = bucket;
+    bucket.flat = tidy(() =>
+      keep(concat(variables.map((variable) => reshape(this.gradients.get(variable) ?? zeros(variable.shape), [-1])))),
+    );
+    for (const variable of variables) {
+      this.gradients.get(variable)?.dispose();
+      this.gradients.delete(variable);
+    }
+    bucket.done = this.group.allReduce([bucket.flat]);
+    // It is awaited in `sums`. Without this handler, a failure in the meantime would end the process.
+    bucket.done.catch(() => {});
+    this.started++;
+  }
+}
+
+function bucketsOf(variables: readonly Variable[]): Bucket[] {
+  const buckets: Bucket[] = [];
+  let free = 0;
+  for (const variable of variables) {
+    const bytes = 4 * variable.size;
+    if (bytes > free) {
+      free = buckets.length === 0 ? FIRST_BYTES : BUCKET_BYTES;
+      buckets.push({ variables: [] });
+    }
+    buckets.at(-1)?.variables.push(variable);
+    free -= bytes;
+  }
+  return buckets;
+}
+
+function unpacked({ variables, flat }: Bucket): [Variable, Tensor][] {
+  return tidy(() => {
+    const sizes = variables.map(({ size }) => size);
+    const parts = split(flat as Tensor, sizes);
+    return variables.map((variable, i) => keep(reshape(parts[i] as Tensor, variable.shape)));
+  }).map((sum, i) => [variables[i] as Variable, sum]);
+}

@@ -13,7 +13,7 @@ import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
-import { announce } from "./fine-tune.ts";
+import { dismiss } from "./fine-tune.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
@@ -66,9 +66,7 @@ export async function* experiment<Settings extends ExperimentSettings>(
     yield { kind: "interrupted", folder };
   } finally {
     await run.release?.();
-    if (ranks) await announce(ranks, { ends: true, error: failure }).catch(() => {});
-    // The first process may serve the meeting point: it stays until the others have read this.
-    await ranks?.barrier().catch(() => {});
+    if (ranks?.rank === 0) await dismiss(ranks, failure).catch(() => {});
   }
 }
 

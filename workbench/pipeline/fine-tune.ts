@@ -20,10 +20,13 @@ export const ORDER = z.union([
 
 type Order = z.infer<typeof ORDER>;
 
-/** Tells the others what comes next. Only the first process does. */
-export async function announce(ranks: ProcessGroup, order: Order): Promise<void> {
-  if (ranks.rank === 0) await ranks.tell(JSON.stringify(order));
+/** Tells the other processes that the first one has ended, and waits until they know, as it serves their meeting point. */
+export async function dismiss(ranks: ProcessGroup, error: string | undefined): Promise<void> {
+  await announce(ranks, { ends: true, error });
+  await ranks.barrier();
 }
+
+const announce = (ranks: ProcessGroup, order: Order): Promise<void> => ranks.tell(JSON.stringify(order));
 
 interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data"> {
   variant: Variant;
@@ -37,7 +40,7 @@ interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" 
 export async function* fineTuned(model: Model, options: FineTuneOptions): AsyncGenerator<PipelineEvent, Ended> {
   const { folder, settings, variant, data, context } = options;
   const { signal, ranks } = context;
-  if (ranks) await announce(ranks, { variant: variant.key });
+  if (ranks?.rank === 0) await announce(ranks, { variant: variant.key });
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {

@@ -37,6 +37,8 @@ export async function* follow<Settings extends ExperimentSettings>(
     for (;;) {
       const order = ORDER.parse(JSON.parse(await ranks.told(context.signal)));
       if ("ends" in order) {
+        // The first process waits for this before it ends.
+        await ranks.barrier();
         if (order.error !== undefined) throw new StageError(`rank 0 has failed: ${order.error}`);
         return;
       }

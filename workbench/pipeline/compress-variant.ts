@@ -47,6 +47,8 @@ export interface VariantOptions extends Shared {
   variant: Variant;
   /** run folder of this variant */
   folder: string;
+  /** folder for the event files of TensorBoard. Default: none are written */
+  board: string | undefined;
   /** whether no later variant needs the base model */
   isLast: boolean;
   /** whether it is trained after its conversion */
@@ -185,12 +187,13 @@ async function* conversion(
 
 /** Trains the model, with a teacher if the settings ask for distillation. */
 async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const { folder, settings, variant, data, context } = options;
+  const { folder, settings, variant, data, context, board } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {
     const { teacher } = opened ?? {};
-    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
+    const { signal } = context;
+    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, board, signal });
   } finally {
     opened?.dispose();
   }

@@ -128,8 +128,9 @@ export class PipelineView {
 
   /** Shows the progress of lm_eval. Its parts follow each other with other totals. */
   private harness({ what, done, of }: Extract<InnerEvent, { of: "harness" }>["event"]): void {
-    const bar = this.barFor(`lm_eval, ${what}`, of, counted(what));
-    bar.setTotal(of);
+    this.label = "lm_eval";
+    const bar = this.barFor(`${what} ${of}`, of, (count) => counted("")(count).trim());
+    bar.note(what);
     this.moveTo(bar, done);
   }
 

@@ -70,6 +70,7 @@ export async function* runLmEval(
   const kept: string[] = [];
   const read = progressReader();
   try {
+    yield { what: "starting", done: 0, of: 0 };
     for await (const line of linesOf(child.stderr)) {
       const progress = read(line);
       if (progress) yield progress;

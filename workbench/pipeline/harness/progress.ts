@@ -2,9 +2,10 @@
 
 /** How much of a part of the work is done. */
 export interface HarnessProgress {
-  /** what is counted: `requests` to the server, `documents` that are prepared or scored */
+  /** what is counted, such as `requests` to the server, `documents` that are prepared or scored; or `starting` */
   what: string;
   done: number;
+  /** 0: not known */
   of: number;
 }
 

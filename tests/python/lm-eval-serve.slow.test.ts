@@ -2,7 +2,7 @@
 // rolling perplexity and generated texts agree. Everything runs without a network.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
@@ -10,53 +10,13 @@ import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { type Serving, serveFolder } from "../serve/serving.ts";
 import { smallLlama } from "./llama/small-llamas.ts";
+import { TASK_NAMES, writeTasks } from "./lm-eval-tasks.ts";
 import { PATIENCE, pythonWith, runPython } from "./python.ts";
 
 const python = pythonWith("torch", "transformers", "lm_eval", "accelerate", "tenacity", "aiohttp");
 const at = temporaryFolder();
 const POSITIONS = 128;
 let served: Serving;
-
-const CHOICES = [
-  { question: "the sky is", choices: ["blue", "loud", "a number"], answer: 0 },
-  { question: "two and two are", choices: ["five", "four"], answer: 1 },
-  { question: "água é", choices: ["seca", "molhada", "日本"], answer: 1 },
-];
-const TEXTS = ["the sea and the sky are two", `${"a long text that goes on and on, ".repeat(12)}and ends`].map(
-  (text) => ({ text }),
-);
-
-const TASKS: Readonly<Record<string, { rows: readonly object[]; lines: readonly string[] }>> = {
-  gblr_choices: {
-    rows: CHOICES,
-    lines: [
-      "output_type: multiple_choice",
-      'doc_to_text: "{{question}}"',
-      'doc_to_choice: "{{choices}}"',
-      'doc_to_target: "{{answer}}"',
-      "metric_list:\n  - metric: acc",
-    ],
-  },
-  gblr_rolling: {
-    rows: TEXTS,
-    lines: [
-      "output_type: loglikelihood_rolling",
-      'doc_to_text: ""',
-      'doc_to_target: "{{text}}"',
-      "metric_list:\n  - metric: word_perplexity\n  - metric: bits_per_byte",
-    ],
-  },
-  gblr_texts: {
-    rows: CHOICES,
-    lines: [
-      "output_type: generate_until",
-      'doc_to_text: "{{question}}"',
-      'doc_to_target: "{{choices[answer]}}"',
-      'generation_kwargs:\n  until: ["zq"]\n  do_sample: false\n  max_gen_toks: 12',
-      "metric_list:\n  - metric: exact_match",
-    ],
-  },
-};
 
 beforeAll(async () => {
   if (!python) return;
@@ -66,12 +26,7 @@ beforeAll(async () => {
   const model: Model = await smallLlama("qwen3", { config });
   await saveModelNow(model, at("model"), { base: { folder: at("base") } });
   model.dispose();
-  for (const [name, { rows, lines }] of Object.entries(TASKS)) {
-    const data = at(`${name}.jsonl`);
-    writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-    const files = `dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: ${JSON.stringify(data)}\ntest_split: test`;
-    writeFileSync(at(`${name}.yaml`), `task: ${name}\n${files}\n${lines.join("\n")}\n`);
-  }
+  writeTasks(at("."));
   served = await serveFolder(at("model"));
 }, PATIENCE);
 afterAll(() => served?.end());
@@ -112,7 +67,7 @@ json.dump(found, open(out, "w"), default=str)
 async function evaluated(runs: readonly Run[]): Promise<Evaluated[]> {
   const out = at("found.json");
   const { status, stderr } = await runPython(python, SCRIPT, {
-    args: [JSON.stringify(runs), Object.keys(TASKS).join(","), at("."), out],
+    args: [JSON.stringify(runs), TASK_NAMES.join(","), at("."), out],
     env: { HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: at("huggingface"), OPENAI_API_KEY: "none" },
   });
   expect({ status, stderr: status === 0 ? "" : stderr }).toEqual({ status: 0, stderr: "" });

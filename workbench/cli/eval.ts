@@ -1,12 +1,10 @@
 // `gblr eval`: measures a model on a data set. `eval ppl` computes the perplexity of a language model on text, `eval
-// acc` the accuracy of a classifier on images. The work is in pipeline/evaluate.ts; this file has the options and the
-// tables.
+// acc` the accuracy of a classifier on images. The work is in pipeline/evaluate.ts; this file has their options and
+// tables. `eval harness` is in eval/harness.ts.
 
-import process from "node:process";
 import { type Command, Option } from "commander";
 import { percent } from "../../hub/text/numbers.ts";
 import { CLASS_ORDERS } from "../data/images/index.ts";
-import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
 import { CLASS_ORDER_HELP, CROP_MODE_HELP } from "../pipeline/domains/image-settings.ts";
 import {
@@ -16,9 +14,20 @@ import {
   evaluateText,
   evaluationTitle,
   type ImageEvaluation,
-  type RelativeFlops,
   type TextEvaluation,
 } from "../pipeline/evaluate.ts";
+import { addHarness } from "./eval/harness.ts";
+import {
+  type Flags,
+  flopsRows,
+  INTERRUPTED,
+  type OnEngine,
+  onEngine,
+  type ResultRow,
+  resultTable,
+  speedRow,
+  writeResult,
+} from "./eval/result-table.ts";
 import {
   addInferenceOptions,
   addWeightType,
@@ -31,22 +40,17 @@ import {
 } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
-import { type Cell, type Palette, paletteFor, table, threeDigits } from "./shared/terminal.ts";
+import type { Palette } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
 
 export function addEval(program: Command): void {
   const command = program.command("eval").description("measure a model on a data set");
   addPerplexity(command);
   addAccuracy(command);
-}
-
-interface Flags extends OpenEngineOptions {
-  offline?: boolean;
-  json?: boolean;
+  addHarness(command);
 }
 
 const RESULTS = "write the results to this JSON file, for gblr compare";
-const INTERRUPTED = "interrupted; evaluations keep no partial results";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const PERPLEXITY = `
@@ -205,44 +209,4 @@ function accuracyTable(result: EvaluatedImages, palette: Palette): string {
     ...result.notes.map((text): ResultRow => ["note", "", text]),
   ];
   return resultTable(evaluationTitle(result), rows, palette);
-}
-
-interface OnEngine {
-  engine: string;
-  device: string;
-  precision: string;
-}
-
-const onEngine = ({ name, device, precision }: Engine): OnEngine => ({ engine: name, device, precision });
-
-type ResultRow = [label: string, value: string, note: string];
-
-const flopsRows = ({ reference, actual }: RelativeFlops): ResultRow[] => [
-  ["relative FLOPs", percent(reference), "(reference)"],
-  ["", percent(actual), "(actual)"],
-];
-
-const speedRow = (perSecond: number, unit: string, { engine, device, precision }: OnEngine): ResultRow => [
-  "speed",
-  threeDigits(perSecond),
-  `${unit}/s on ${engine} ${device}, ${precision}`,
-];
-
-/** Prints the result on stdout, as a JSON document or as a table. */
-function writeResult<Result>(
-  result: Result,
-  { json, print }: { json: boolean; print(result: Result, palette: Palette): string },
-): void {
-  const text = json ? JSON.stringify(result, null, 2) : print(result, paletteFor(process.stdout, process.env));
-  process.stdout.write(`${text}\n`);
-}
-
-/** The result as a table. The first row, which has the main metric, is bold. */
-function resultTable(title: string, rows: readonly ResultRow[], palette: Palette): string {
-  const cells = rows.map(([label, value, note], i): Cell[] => [
-    { text: label, paint: palette.dim },
-    { text: value, align: "right", ...(i === 0 && { paint: palette.bold }) },
-    { text: note, paint: palette.dim },
-  ]);
-  return [palette.bold(title), ...table(cells)].join("\n");
 }

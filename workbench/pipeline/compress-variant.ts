@@ -46,6 +46,8 @@ export interface VariantOptions extends Shared {
   variant: Variant;
   /** run folder of this variant */
   folder: string;
+  /** folder for the event files of TensorBoard. Default: none are written */
+  board: string | undefined;
   /** whether no later variant needs the base model */
   isLast: boolean;
   /** whether it is trained after its conversion */

@@ -4,10 +4,10 @@
 // interrupted run resumes where it stopped. The settings choose the model and the data; the domain handles the kind of
 // data.
 
-import { join } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
-import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
+import { makeRunFolder, type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
 import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
@@ -110,22 +110,38 @@ async function* stages<Settings extends ExperimentSettings>(
     }
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
+    if (settings.tensorboard !== undefined) await makeRunFolder(settings.tensorboard);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder, variants);
     const { name, revision } = source;
     const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
     const shared = { settings, context, base, teacher, data, table, cache };
+    const boardOf = (own: string) => boardFolder(settings, { run: folder, own });
     yield* measureBase(shared);
     for (const variant of rivals) {
       const own = folderOf(variant, run);
       await begin(own, variant, beginning);
       const isTrained = trained.has(variant);
-      const result = yield* compressVariant({ ...shared, variant, folder: own, isLast: false, isTrained });
+      const result = yield* compressVariant({
+        ...shared,
+        variant,
+        folder: own,
+        board: boardOf(own),
+        isLast: false,
+        isTrained,
+      });
       if (!result) return yield* interrupted(own, folder);
       await finish(own);
     }
     const isTrained = trained.has(run.main);
-    const result = yield* compressVariant({ ...shared, variant: main, folder, isLast: true, isTrained });
+    const result = yield* compressVariant({
+      ...shared,
+      variant: main,
+      folder,
+      board: boardOf(folder),
+      isLast: true,
+      isTrained,
+    });
     if (!result) return yield* interrupted(folder);
     const task = { task: domain.task, metrics: domain.metrics(result.row, settings) };
     const published = {
@@ -146,6 +162,11 @@ async function* stages<Settings extends ExperimentSettings>(
 /** The run folder of a variant. */
 const folderOf = (variant: Variant, { folder, rivals }: Run): string =>
   rivals.includes(variant) ? join(folder, "compare", variant.key) : folder;
+
+/** The folder of a variant's event files: they are arranged as the run folders. */
+function boardFolder({ tensorboard }: ExperimentSettings, { run, own }: { run: string; own: string }) {
+  return tensorboard && join(tensorboard, relative(dirname(resolve(run)), resolve(own)));
+}
 
 /**
  * The origin of the teacher of a distillation; undefined if there is none, or the base model teaches as it is in memory.

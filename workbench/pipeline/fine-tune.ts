@@ -28,7 +28,7 @@ export async function dismiss(ranks: ProcessGroup, error: string | undefined): P
 
 const announce = (ranks: ProcessGroup, order: Order): Promise<void> => ranks.tell(JSON.stringify(order));
 
-interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data"> {
+interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data" | "board"> {
   variant: Variant;
   context: ExperimentContext;
   base: BaseModel;
@@ -38,14 +38,14 @@ interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" 
 
 /** Trains the model, with a teacher if the settings ask for distillation. */
 export async function* fineTuned(model: Model, options: FineTuneOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const { folder, settings, variant, data, context } = options;
+  const { folder, settings, variant, data, context, board } = options;
   const { signal, ranks } = context;
   if (ranks?.rank === 0) await announce(ranks, { variant: variant.key });
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {
     const { teacher } = opened ?? {};
-    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal, ranks });
+    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, board, signal, ranks });
   } finally {
     opened?.dispose();
   }

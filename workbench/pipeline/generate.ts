@@ -2,6 +2,7 @@
 // piece by piece.
 
 import { openTokenizer, type TextStream, type Tokenizer, textStream } from "../data/index.ts";
+import { readConfigFields } from "../models/folder/load.ts";
 import {
   forInference,
   type GenerateOptions,
@@ -52,16 +53,11 @@ export async function* openGenerator(
   folder: string,
   { name, plain = false, dtype }: OpenOptions,
 ): AsyncGenerator<PipelineEvent, TextGenerator> {
+  await expectLanguageModel(folder, name);
   const tokenizer = await openTokenizer(folder);
   const config = await generationConfigOf(folder, { plain });
   const loaded = yield* load(folder, { dtype });
   try {
-    if (!isLanguageModel(loaded)) {
-      const { type } = loaded.architecture;
-      throw new StageError(
-        `${name} is a ${type}, not a language model; give a language model such as a GPT-2 or Llama`,
-      );
-    }
     const model = await forInference(loaded, { rows: "few" });
     const session = generationSession(model);
     const begin = config.beginOfText ?? loaded.json.bos_token_id;
@@ -89,6 +85,14 @@ export async function* openGenerator(
     loaded.dispose();
     throw error;
   }
+}
+
+/** Checks the architecture first: a classifier has no tokenizer, whose absence would be reported otherwise. */
+async function expectLanguageModel(folder: string, name: string): Promise<void> {
+  const { architecture } = await readConfigFields(folder);
+  if (isLanguageModel({ architecture })) return;
+  const problem = `${name} is a ${architecture.type}, not a language model`;
+  throw new StageError(`${problem}; give a language model such as a GPT-2 or Llama`);
 }
 
 /** A text to continue. */

@@ -23,6 +23,7 @@ const FREE: readonly string[] = [
   "compare",
   "fineTune",
   "keepModels",
+  "tensorboard",
 ];
 
 /**

@@ -245,6 +245,7 @@ export const experimentShape = (items: string) => ({
     }),
     run: text("run folder (default: runs/<recipe>-<structure>)").optional(),
     fresh: z.boolean().default(false).meta({ description: "delete the contents of the run folder and start over" }),
+    tensorboard: text("folder for event files of TensorBoard, in a folder with the name of the run").optional(),
     push: text("repository to push the model to, owner/name").optional(),
     private: z.boolean().default(false).meta({ description: "make the repository private, if --push creates it" }),
   }),

@@ -22,6 +22,7 @@ import type { LoadEvent, SaveEvent } from "../models/index.ts";
 import type { PullZooEvent } from "../models/reference/index.ts";
 import type { ImportGgufEvent } from "../models/weights/index.ts";
 import type { FitEvent } from "../train/index.ts";
+import type { HarnessProgress } from "./harness/progress.ts";
 
 /** The error that settings are invalid or contradict each other, thrown before any work. The message is one line. */
 export class SettingsError extends Error {
@@ -61,6 +62,7 @@ export type InnerEvent =
   | { of: "convert"; event: ConvertEvent }
   | { of: "evaluate"; event: PerplexityEvent }
   | { of: "accuracy"; event: AccuracyEvent }
+  | { of: "harness"; event: HarnessProgress }
   | { of: "fit"; event: FitEvent }
   | { of: "save"; event: SaveEvent }
   | { of: "push"; event: PushEvent };

@@ -11,7 +11,7 @@ import {
   targetedSoftshrink,
 } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
-import { readRun, writeReport } from "../report/index.ts";
+import { type Board, openBoard, readRun, writeReport } from "../report/index.ts";
 import {
   blocksOf,
   type Ended,
@@ -34,6 +34,8 @@ export interface TrainStageOptions {
   /** key of the variant, e.g. `gblr-activation` */
   variant: string;
   teacher: Teacher | undefined;
+  /** folder for the event files of TensorBoard. Default: none are written */
+  board?: string | undefined;
   signal: AbortSignal;
   ranks: ProcessGroup | undefined;
 }
@@ -47,15 +49,24 @@ export interface TrainStageOptions {
 export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
   const writes = options.ranks === undefined || options.ranks.rank === 0;
   let reported = performance.now();
-  for await (const event of fit(await fitOptions(model, options))) {
-    yield { kind: "inner", of: "fit", event };
-    if (event.kind === "finished" || event.kind === "interrupted") return event;
-    if (writes && (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY)) {
-      await writeReport(options.folder);
-      reported = performance.now();
+  let board: Board | undefined;
+  try {
+    for await (const event of fit(await fitOptions(model, options))) {
+      const begins = event.kind === "started" || event.kind === "resumed";
+      if (begins && options.board !== undefined) board = await openBoard(options.board, options.folder);
+      yield { kind: "inner", of: "fit", event };
+      if (event.kind === "finished" || event.kind === "interrupted") return event;
+      if (event.kind === "step" || event.kind === "evaluation" || event.kind === "structure")
+        await board?.append(event);
+      if (writes && (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY)) {
+        await writeReport(options.folder);
+        reported = performance.now();
+      }
     }
+    throw new Error("the training ended early");
+  } finally {
+    await board?.close();
   }
-  throw new Error("the training ended early");
 }
 
 /** Maximum time between reports, in milliseconds. */

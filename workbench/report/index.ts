@@ -23,3 +23,4 @@ export type {
   RunRecord,
 } from "./run-record.ts";
 export { RunError } from "./run-record.ts";
+export { type Board, openBoard } from "./tensorboard/board.ts";

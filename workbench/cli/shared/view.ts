@@ -92,7 +92,8 @@ export class PipelineView {
 
   private inner(inner: InnerEvent): void {
     const { of, event } = inner;
-    if (of === "pull") showPull(event, this.barFor(inner.name, 0, formatBytes));
+    if (of === "harness") this.harness(event);
+    else if (of === "pull") showPull(event, this.barFor(inner.name, 0, formatBytes));
     else if (of === "zoo" && event.kind === "note") this.aside(event.text);
     else if (of === "zoo") showPullZoo(event, this.barFor(inner.name, 0, formatBytes));
     else if (of === "push") showPush(event, this.barFor("pushing", 0, formatBytes));
@@ -123,6 +124,14 @@ export class PipelineView {
     const bar = this.barFor(what, of, format);
     this.moveTo(bar, done);
     if (note !== undefined) bar.note(note);
+  }
+
+  /** Shows the progress of lm_eval. Its parts follow each other with other totals. */
+  private harness({ what, done, of }: Extract<InnerEvent, { of: "harness" }>["event"]): void {
+    this.label = "lm_eval";
+    const bar = this.barFor(`${what} ${of}`, of, (count) => counted("")(count).trim());
+    bar.note(what);
+    this.moveTo(bar, done);
   }
 
   /** Shows the bytes of a model that are read or written. */

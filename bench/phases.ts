@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { convert, planConversion } from "../workbench/compress/index.ts";
+import type { ProcessGroup } from "../workbench/distributed/process-group.ts";
 import type { Engine, GpuMemory } from "../workbench/engine/core/types.ts";
 import { meanShrink } from "../workbench/gblr/shrink/index.ts";
 import type { Model } from "../workbench/models/index.ts";
@@ -37,19 +38,28 @@ interface TrainingSettings {
   steps: number;
   /** a scratch folder */
   folder: string;
+  /** the processes of the training. Default: one */
+  ranks?: ProcessGroup | undefined;
   /** mean width to which blocks shrink. Default 0.25 */
   target?: number;
 }
 
 /**
- * Runs a phase. The peak memory of a process, as the system counts it, begins with that of the process that starts it; a
+ * Runs a phase, with some environment variables besides those of this process. The peak memory of a process, as the system counts it, begins with that of the process that starts it; a
  * shell in between has almost none.
  * @throws Error when the process fails or prints no JSON
  */
-export async function runPhase<Answer>(argv: [string, ...string[]], request: object): Promise<Answer> {
+export async function runPhase<Answer>(
+  argv: [string, ...string[]],
+  request: object,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
   const [program, ...rest] = argv;
   const output = await new Promise<string>((resolve, reject) => {
-    const child = spawn("sh", ["-c", '"$@"; exit $?', "sh", program, ...rest], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn("sh", ["-c", '"$@"; exit $?', "sh", program, ...rest], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...env },
+    });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (part: string) => {
       text += part;

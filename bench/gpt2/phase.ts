@@ -4,6 +4,8 @@
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import type { TextWindows } from "../../workbench/data/index.ts";
+import { placeOf } from "../../workbench/distributed/place.ts";
+import { ProcessGroup } from "../../workbench/distributed/process-group.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
@@ -51,6 +53,8 @@ async function run({
   ...how
 }: PhaseRequest): Promise<PhaseAnswer> {
   const engine = await openEngine(asked);
+  const place = placeOf(process.env);
+  const ranks = place && (await ProcessGroup.join(place));
   const { width, blocks, heads, context, vocabulary } = size;
   const json = {
     model_type: "gpt2",
@@ -70,7 +74,7 @@ async function run({
   const task = languageTask({ model, windows, dropout: false });
   const rates =
     phase === "train"
-      ? await trained({ model, task, folder, ...how, ...(isFound && { target: WIDEST }) })
+      ? await trained({ model, task, folder, ranks, ...how, ...(isFound && { target: WIDEST }) })
       : await evaluated(model, windows, how);
   return { ...phaseReport(engine), ...cost, ...rates };
 }

@@ -118,7 +118,7 @@ async function placesHere(size: number): Promise<Place[]> {
 }
 
 /** A port of this machine that no program uses now. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

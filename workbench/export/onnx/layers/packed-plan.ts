@@ -25,7 +25,7 @@ export interface PackedPlan {
 /** What copying an entry takes, in multiply-adds. */
 const COPY = 8;
 /** The share of the dense product that a further product costs at least, because each needs nodes of its own. */
-const NODE_SHARE = 1 / 64;
+const NODE_SHARE = 1 / 32;
 /** Most bytes of indices, as a share of those of the packed form. */
 const MOST_INDICES = 0.05;
 

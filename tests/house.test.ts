@@ -19,6 +19,7 @@ const IMPORT_ORDER = [
   "workbench/architectures",
   "workbench/models",
   "workbench/compress",
+  "workbench/export",
   "workbench/data",
   "workbench/evaluate",
   "workbench/train",

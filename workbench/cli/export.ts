@@ -1,5 +1,5 @@
-// `gblr export`: writes a compressed model as a dense checkpoint, or in the format of the reference implementation. The
-// conversion of the layers is in compress/, the writing of the folder in models/.
+// `gblr export`: writes a compressed model as a dense checkpoint, in the format of the reference implementation, or as
+// ONNX. The conversion of the layers is in compress/, the writing of the folder in models/, ONNX in export/onnx/.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,25 +23,33 @@ import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { type Saved, save, saved } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
+import { exportedOnnx } from "./export/onnx.ts";
 import { addEngineOptions, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
-const TARGETS = ["dense", "packed", "reference"] as const;
+const TARGETS = ["dense", "packed", "reference", "onnx"] as const;
 /** What is done with the model before it is saved, by target. Default: nothing */
 const BEFORE: Partial<Record<(typeof TARGETS)[number], (model: Model) => unknown>> = { dense: exportDense };
 /** Text about the layers in the summary, by target. */
-const MADE = { dense: "converted to dense", packed: "kept as structured", reference: "in the reference's format" };
+const MADE = {
+  dense: "converted to dense",
+  packed: "kept as structured",
+  reference: "in the reference's format",
+  onnx: "structured",
+};
 
 interface ExportVerbOptions extends OpenEngineOptions {
   to: (typeof TARGETS)[number];
   out: string;
   dtype: FileType;
+  withPast?: boolean;
   force?: boolean;
   json?: boolean;
 }
 
-const SUMMARY = "write a compressed model in half precision, as a dense checkpoint, or in the reference's format";
+const SUMMARY =
+  "write a compressed model in half precision, as a dense checkpoint, as ONNX, or in the reference's format";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
@@ -58,6 +66,9 @@ Writes a compressed model in a format that other programs can load.
                 authors' PyTorch layers: lr_weight1, lr_weight2, widths,
                 locations, sigma, freq_in, freq_out. If the model folder has
                 no trainable.safetensors, blocks that are not live are zeros.
+--to onnx       an ONNX file of standard operators, if --out ends in .onnx,
+                else a folder with onnx/model.onnx, config.json and tokenizer.
+                GBLR layers keep their packed size; with --dtype as packed.
 `.trim();
 
 export function addExport(program: Command): void {
@@ -68,25 +79,25 @@ export function addExport(program: Command): void {
       "gblr export models/gpt2-gblr --to dense --dtype bfloat16 --out models/gpt2-dense",
       "gblr export models/gpt2-gblr --to packed --dtype bfloat16 --out models/gpt2-gblr-half",
       "gblr export owner/gpt2-gblr --to reference --out models/gpt2-reference",
+      "gblr export models/gpt2-gblr --to onnx --with-past --out models/gpt2-onnx",
     ].join("\n"),
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
     .argument("<model>", MODEL_ARGUMENT)
     .addOption(new Option("--to <format>", "format to write").choices(TARGETS).makeOptionMandatory())
-    .requiredOption("--out <folder>", "folder to write the model to")
+    .requiredOption("--out <folder>", "folder to write the model to; for onnx also a file")
     .addOption(
       new Option("--dtype <type>", "type of the stored numbers").choices(Object.keys(FILE_TYPES)).default("float32"),
-    );
+    )
+    .option("--with-past", "onnx: keys and values of earlier tokens are inputs, and those of all tokens outputs");
   addEngineOptions(command).option("--force", FORCE).option("--json", JSON_DOCUMENT).action(exportVerb);
 }
 
 async function exportVerb(name: string, options: ExportVerbOptions): Promise<void> {
-  const { to, out, dtype, force = false, json = false } = options;
-  if (to === "reference" && dtype !== "float32") {
-    throw new UsageError(`--to reference writes float32 only, not ${dtype}; leave out --dtype`);
-  }
-  await expectPlaceForModel(out, { force });
+  const { to, out, dtype, json = false } = options;
+  checkUsage(options);
+  if (to !== "onnx") await expectPlaceForModel(out, { force: options.force ?? false });
   const interrupted = "interrupted; nothing was written";
   const { layers, exact, files, bytes } = await runStages({ interrupted, json }, (context) =>
     exported(name, options, context),
@@ -97,6 +108,14 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
     : `${out}: ${formatBytes(bytes)} of ${dtype}, ${countOf(layers.length, "layer")} ${made}`;
   process.stdout.write(`${text}\n`);
   if (exact.length > 0) process.stderr.write(`gblr: ${keptExact(exact)}\n`);
+}
+
+/** @throws UsageError for options that contradict each other */
+function checkUsage({ to, dtype, withPast }: ExportVerbOptions): void {
+  if (to === "reference" && dtype !== "float32") {
+    throw new UsageError(`--to reference writes float32 only, not ${dtype}; leave out --dtype`);
+  }
+  if (withPast && to !== "onnx") throw new UsageError(`--with-past is for --to onnx, not ${to}; leave it out`);
 }
 
 /** Says which layers are not in half precision, in one line. */
@@ -113,6 +132,7 @@ async function* exported(
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Saved & { layers: string[]; exact: string[] }> {
   const { to, out, dtype } = options;
+  if (to === "onnx") return yield* exportedOnnx(name, options, context);
   const { folder } = yield* fetchModel(name, { ...context, trainable: to === "reference" });
   await openEngineFor(options);
   const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;

@@ -105,7 +105,10 @@ function makeTable(rotary: Rotary, rows: number, tokens: number): Table {
  * The angle per position of each pair of components, in radians, and the factor of cosines and sines.
  * @param tokens length of the sequence, on which dynamic scaling depends
  */
-function frequenciesOf({ size, theta, scaling }: Rotary, tokens: number): { frequencies: Float32Array; scale: number } {
+export function frequenciesOf(
+  { size, theta, scaling }: Rotary,
+  tokens: number,
+): { frequencies: Float32Array; scale: number } {
   const plain = plainFrequencies(size, theta);
   switch (scaling.kind) {
     case "default":

@@ -56,7 +56,9 @@ export async function* saveModel<Config>(
   if (trainable && dtype !== "float32") {
     throw new ModelError("the trainable form is stored in float32; leave out either", { file: folder });
   }
-  const inHalf = dtype === "float32" ? undefined : halfTensors(saved, options.exact ?? (await layersKeptExact(saved)));
+  const nameOf = (name: string) => namesOf(saved.architecture).storedName(name, saved.prefix);
+  const inHalf =
+    dtype === "float32" ? undefined : halfTensors(saved, options.exact ?? (await layersKeptExact(saved)), nameOf);
   await prepareFolder(folder);
   const tensors = await storedTensors(saved, { packedBytes });
   const isStructured = Object.keys(tensors.layers).length > 0;
@@ -110,18 +112,26 @@ export async function layersKeptExact(model: Model): Promise<string[]> {
   return found;
 }
 
-/** Whether a tensor of a file, by its name there, is stored in half precision. */
-function halfTensors(model: Model, exact: readonly string[]): (stored: string) => boolean {
-  const { storedName } = namesOf(model.architecture);
+/**
+ * Whether a tensor of a file, by its name there, is stored in half precision.
+ * @param exact layers that are not
+ * @param nameOf the name in the file for the name of a layer
+ */
+export function halfTensors(
+  model: Model,
+  exact: readonly string[],
+  nameOf: (layer: string) => string,
+): (stored: string) => boolean {
   const kept = new Set<string>();
   for (const { name, structure } of model.layers.values()) {
     const parts = exact.includes(name) ? [...structure.parameterNames, ...PACKED_PARTS] : (structure.fixed ?? []);
-    for (const part of parts) kept.add(`${storedName(name, model.prefix)}.${part}`);
+    for (const part of parts) kept.add(`${nameOf(name)}.${part}`);
   }
   return (stored) => !kept.has(stored);
 }
 
-function inType(source: TensorSource, type: FileType): TensorSource {
+/** A float32 tensor in another number type; other tensors as they are. */
+export function inType(source: TensorSource, type: FileType): TensorSource {
   const dtype = FILE_TYPES[type];
   if (source.dtype !== "F32") return source;
   const { name, shape, data } = source;

@@ -1,11 +1,12 @@
 // The tensors of a model in its files, and the settings of its layers in config.json. Layers whose structure has a
 // packed form are written packed and trainable, all other layers as they are.
 
-import { slice, type Tensor, transpose, type Variable } from "@tensorflow/tfjs-core";
+import type { Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
 import { layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import type { HeldMatrix } from "../../structures/structure.ts";
 import type { LinearLayer, Model } from "../model.ts";
+import { bytesOf, sourceOf, turnedSource } from "./tensor-sources.ts";
 
 /** Settings of a layer in config.json, under `gblr.layers`. */
 export interface StoredLayerConfig {
@@ -104,36 +105,6 @@ function ownersOf(model: Model): Map<string, LinearLayer> {
   return owners;
 }
 
-function sourceOf(name: string, variable: Variable): TensorSource {
-  const dtype = variable.dtype === "int32" ? "I32" : "F32";
-  return { name, dtype, shape: variable.shape, data: () => bytesOf(variable) };
-}
-
-/** Values that are read from the engine at a time. */
-const PIECE = 1 << 22;
-
-/** The bytes of tensors, some rows at a time, so that no second copy of a large tensor is in memory. */
-async function* bytesOf(...tensors: Tensor[]): AsyncGenerator<Uint8Array> {
-  for (const tensor of tensors) {
-    const [rows = 1, ...rest] = tensor.shape;
-    const width = rest.reduce((product, side) => product * side, 1);
-    const count = Math.max(1, Math.floor(PIECE / Math.max(1, width)));
-    if (count >= rows) yield await bytesNow(tensor);
-    else {
-      for (let first = 0; first < rows; first += count) {
-        const piece = slice(tensor, [first, ...rest.map(() => 0)], [Math.min(count, rows - first), ...rest]);
-        yield await bytesNow(piece);
-        piece.dispose();
-      }
-    }
-  }
-}
-
-async function bytesNow(tensor: Tensor): Promise<Uint8Array> {
-  const { buffer, byteOffset, byteLength } = await tensor.data();
-  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
-}
-
 interface DenseParameter {
   name: string;
   stored: string;
@@ -150,20 +121,6 @@ function denseSource(model: Model, { name, stored, variable, kernel }: DensePara
   if (!layer) return sourceOf(stored, variable);
   const layout = layersOf(architecture, config).find((known) => known.name === layer.name)?.layout ?? layer.layout;
   return layout === layer.layout ? sourceOf(stored, variable) : turnedSource(stored, variable, [1, 0]);
-}
-
-function turnedSource(name: string, variable: Variable, axes: number[]): TensorSource {
-  const shape = axes.map((axis) => variable.shape[axis] as number);
-  return { name, dtype: "F32", shape, data: () => turnedBytes(variable, axes) };
-}
-
-async function* turnedBytes(variable: Variable, axes: number[]): AsyncGenerator<Uint8Array> {
-  const turned = transpose(variable, axes);
-  try {
-    yield* bytesOf(turned);
-  } finally {
-    turned.dispose();
-  }
 }
 
 const geometryOf = ({ convolution }: LinearLayer) =>

@@ -156,7 +156,7 @@ async function* stageTensors(folder: string, { model, training, maxShardBytes }:
 }
 
 /** Companion files of the base model by name; none if the model is saved into its base's folder. */
-async function companionsOf(base: string | undefined, folder: string): Promise<Map<string, string>> {
+export async function companionsOf(base: string | undefined, folder: string): Promise<Map<string, string>> {
   if (base === undefined || base === folder) return new Map();
   const names = await readdir(base).catch((error: unknown) => {
     throw new ModelError(`cannot be opened: ${reason(error)}`, { file: base }, { cause: error });
@@ -165,7 +165,7 @@ async function companionsOf(base: string | undefined, folder: string): Promise<M
 }
 
 /** Copies further chat templates, which are in a folder of their own. The model does not depend on them. */
-async function copyMoreTemplates(base: string | undefined, folder: string): Promise<void> {
+export async function copyMoreTemplates(base: string | undefined, folder: string): Promise<void> {
   if (base === undefined || base === folder) return;
   const [from, to] = [join(base, MORE_TEMPLATES), join(folder, MORE_TEMPLATES)];
   const names = (await readdir(from).catch(() => [])).filter(fileFilter({ include: ["*.jinja"] }));

@@ -1,13 +1,13 @@
 // Finds a Python that has what a test needs, and runs scripts with it. Tests skip, and say why, where none has.
 // $GBLR_PYTHON names one, as of a virtual environment with tests/python/requirements.txt; others are those of the system.
 
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { text } from "node:stream/consumers";
 import { pythonSources } from "../../hub/python/index.ts";
+import { forkServer, type PythonRun } from "./fork-server.ts";
 
 /** Python starts slowly on a machine that other tests keep busy. */
 export const PATIENCE = 400_000;
@@ -73,28 +73,17 @@ export interface RunOptions {
   cwd?: string;
 }
 
-export interface PythonRun {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs a script. @param script a path, from this folder on; code itself if it has several lines */
+/** Runs a script in a fork of a Python that has torch. @param script a path, from this folder on; or code of several lines */
 export async function runPython(
   python: string | undefined,
   script: string,
-  { args = [], env, input = "", cwd }: RunOptions = {},
+  { args = [], env, input = "", cwd = process.cwd() }: RunOptions = {},
 ): Promise<PythonRun> {
-  const what = script.includes("\n") ? ["-c", script] : [path.resolve(import.meta.dirname, script)];
-  const child = spawn(python as string, [...what, ...args], {
-    // Nothing is left in the folders that it reads.
-    env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env },
-    ...(cwd !== undefined && { cwd }),
-  });
-  const ended = new Promise<number | null>((resolve, reject) => child.on("close", resolve).on("error", reject));
-  child.stdin.on("error", () => {}).end(input);
-  const [stdout, stderr, status] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-  return { status, stdout, stderr };
+  const what = script.includes("\n") ? { code: script } : { path: path.resolve(import.meta.dirname, script) };
+  // Nothing is left in the folders that it reads.
+  const whole = { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env };
+  const given = Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== undefined));
+  return forkServer(python as string).run({ ...what, args, env: given, cwd: path.resolve(cwd) }, input);
 }
 
 /** Runs a script that prints JSON. @throws Error with what it complained of */

@@ -7,7 +7,7 @@ import path from "node:path";
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { toFloat64 } from "../../../hub/safetensors/index.ts";
 import { readAll } from "../../../hub/safetensors/read.ts";
-import { PATIENCE, pythonWith } from "../../python/python.ts";
+import { PATIENCE, pythonWith, runPython } from "../../python/python.ts";
 import { fixture, temporaryFolder } from "../temporary.ts";
 import { bytesOf, checkpoint, push, tensor } from "./build.ts";
 
@@ -16,10 +16,10 @@ const at = temporaryFolder();
 const python = pythonWith("torch", "numpy");
 if (!python) console.log("trainer.test.ts: skipped what needs PyTorch and NumPy");
 
-function run(...args: string[]): string {
-  const { exitCode, stdout, stderr } = Bun.spawnSync([python as string, "-W", "ignore", SCRIPT, ...args]);
-  if (exitCode !== 0) throw new Error(stderr.toString());
-  return stdout.toString();
+async function run(...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await runPython(python, SCRIPT, { args, env: { PYTHONWARNINGS: "ignore" } });
+  if (status !== 0) throw new Error(stderr);
+  return stdout;
 }
 
 /** @returns what lies beside the weights */
@@ -62,7 +62,7 @@ test.each(["numpy-1.ckpt", "numpy-2.ckpt"])(
 test.skipIf(!python).each([2, 3, 4, 5])(
   "weights beside arrays that this machine's NumPy pickled are read: protocol %d",
   async (protocol) => {
-    run("arrays", at("arrays.ckpt"), String(protocol));
+    await run("arrays", at("arrays.ckpt"), String(protocol));
     expect(await expectArrays(at("arrays.ckpt"))).toMatchObject({
       hyper_parameters: { masked: "<array float64 [2]>" },
     });
@@ -107,7 +107,7 @@ test("a whole module's tensors have the names that state_dict gives them", async
 test.skipIf(!python).each([[[]], [["legacy"]]])(
   "so have those of a whole module that this machine's PyTorch saves: %j",
   async (form) => {
-    const truth = JSON.parse(run("module", at("module.pth"), ...form)) as Truth;
+    const truth = JSON.parse(await run("module", at("module.pth"), ...form)) as Truth;
     await expectModule(await openCheckpoint(at("module.pth")), truth);
   },
   PATIENCE,

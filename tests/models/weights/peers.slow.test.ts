@@ -10,7 +10,7 @@ import { classifierLogits, type Model } from "../../../workbench/models/index.ts
 import type { Recognized } from "../../../workbench/models/weights/index.ts";
 import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
-import { PATIENCE, pythonWith } from "../../python/python.ts";
+import { askPython, PATIENCE, pythonWith } from "../../python/python.ts";
 import { taken } from "../tiny.ts";
 import { importedTo } from "./weights-files.ts";
 
@@ -95,6 +95,13 @@ with torch.no_grad():
     print(json.dumps(model(x).double().flatten().tolist()))
 `;
 
+const SCRIPT = path.join(import.meta.dir, "peers.py");
+
+interface Truth {
+  images: number[];
+  logits: number[];
+}
+
 /** Asked once: these packages start slowly. */
 const pythons = new Map(
   [...new Set(CASES.map(([, module]) => module))].map((each) => [each, pythonWith("torch", each)]),
@@ -106,10 +113,7 @@ for (const [kind, module, config, assumed] of CASES) {
   test.skipIf(!python)(
     `${kind}: weights alone give its own logits`,
     async () => {
-      const script = path.join(import.meta.dir, "peers.py");
-      const { exitCode, stdout, stderr } = Bun.spawnSync([python as string, "-W", "ignore", script, kind, at()]);
-      if (exitCode !== 0) throw new Error(stderr.toString());
-      const truth = JSON.parse(stdout.toString()) as { images: number[]; logits: number[] };
+      const truth = await askPython<Truth>(python, SCRIPT, { args: [kind, at()] });
       const found = await imported(at("weights.pth"));
       expect(found.config).toMatchObject(config);
       expect(found.assumed).toMatchObject(assumed as Recognized["assumed"]);
@@ -127,16 +131,11 @@ for (const kind of ["timm_vit", "timm_mixer", "torchvision_resnet50"]) {
   test.skipIf(!python)(
     `${kind}: timm opens the folder that the import writes, and computes the same logits`,
     async () => {
-      const script = path.join(import.meta.dir, "peers.py");
-      const made = Bun.spawnSync([python as string, "-W", "ignore", script, kind, at()]);
-      if (made.exitCode !== 0) throw new Error(made.stderr.toString());
-      const truth = JSON.parse(made.stdout.toString()) as { images: number[]; logits: number[] };
+      const truth = await askPython<Truth>(python, SCRIPT, { args: [kind, at()] });
       await imported(at("weights.pth"));
-      const opened = Bun.spawnSync([python as string, "-W", "ignore", "-c", OPEN_IN_TIMM, at("model")], {
-        stdin: Buffer.from(JSON.stringify(truth.images)),
-      });
-      if (opened.exitCode !== 0) throw new Error(opened.stderr.toString());
-      expectNear(Float32Array.from(JSON.parse(opened.stdout.toString()) as number[]), truth.logits, 1e-5);
+      const asked = { args: [at("model")], input: JSON.stringify(truth.images) };
+      const logits = await askPython<number[]>(python, OPEN_IN_TIMM, asked);
+      expectNear(Float32Array.from(logits), truth.logits, 1e-5);
     },
     PATIENCE,
   );

@@ -54,6 +54,19 @@ describe.skipIf(state.state !== "built")("a process group", () => {
   );
 
   test(
+    "sums gradients in buckets, also those that a rank has not, and gives them in the order of their variables",
+    async () => {
+      const expected = [
+        ["large", 6, 6],
+        ["middle", 60, 60],
+        ["some", 14, 14],
+      ];
+      expect(await answers({ what: "gradients", timeout: 60 }, 3)).toEqual([expected, expected, expected]);
+    },
+    PATIENCE,
+  );
+
+  test(
     "ends on all ranks with one line when one of them is killed",
     async () => {
       const [first, second, killed] = await answers({ what: "end", timeout: 30 }, 3);

@@ -2,12 +2,14 @@
 
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
+import { GradientBuckets } from "../../workbench/distributed/buckets.ts";
 import { placeOf } from "../../workbench/distributed/place.ts";
 import { ProcessGroup } from "../../workbench/distributed/process-group.ts";
 import { openEngine } from "../../workbench/engine/index.ts";
+import { reply } from "./start.ts";
 
 export interface RankTask {
-  what: "collectives" | "sums" | "end" | "wait";
+  what: "collectives" | "sums" | "gradients" | "end" | "wait";
   timeout: number;
 }
 
@@ -24,6 +26,7 @@ async function answerTo({ what, timeout }: RankTask): Promise<unknown> {
     await group.allReduce([of]);
     return values(of);
   }
+  if (what === "gradients") return summedGradients(group);
   if (what === "collectives") {
     const [a, b] = [tf.tensor1d([rank + 1, 10]), tf.tensor2d([[rank]])];
     await group.allReduce([a, b]);
@@ -45,10 +48,22 @@ async function answerTo({ what, timeout }: RankTask): Promise<unknown> {
   return "went on";
 }
 
-try {
-  process.stdout.write(`${JSON.stringify(await answerTo(JSON.parse(process.argv[2] as string)))}\n`);
-  process.exit(0);
-} catch (error) {
-  process.stdout.write(`${JSON.stringify({ error: (error as Error).message })}\n`);
-  process.exit(3);
+/** Names, least and largest numbers of gradients that need three buckets, of which one is missing on the last rank. */
+async function summedGradients(group: ProcessGroup): Promise<unknown> {
+  const sizes = { large: 7_000_000, middle: 300_000, some: 10, none: 5 };
+  const variables = new Map(Object.entries(sizes).map(([name, size]) => [name, tf.variable(tf.zeros([size]))]));
+  const buckets = new GradientBuckets(group, [...variables.values()]);
+  const take = (name: keyof typeof sizes, value: number) =>
+    buckets.take(variables.get(name) as tf.Variable, tf.fill([sizes[name]], value));
+  take("middle", 10 * (group.rank + 1));
+  take("large", group.rank + 1);
+  if (group.rank < group.size - 1) take("some", 7);
+  const sums = await buckets.sums();
+  const names = new Map([...variables].map(([name, variable]) => [variable, name]));
+  return [...sums].map(([variable, sum]) => [
+    names.get(variable),
+    ...[tf.min(sum), tf.max(sum)].map((end) => end.dataSync()[0]),
+  ]);
 }
+
+await reply(answerTo);

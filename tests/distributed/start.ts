@@ -1,18 +1,9 @@
-// Starts the ranks of a test as processes of this machine, with the environment that torchrun gives them.
+// Starts the ranks of a test as processes of this machine, with the environment that torchrun gives them, and answers there.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import path from "node:path";
 import process from "node:process";
-
-/** A port that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
-}
+import { freePort } from "../../workbench/cli/doctor/collect.ts";
 
 export const environment = (rank: number, size: number, port: number): Record<string, string> => ({
   ...{ RANK: `${rank}`, WORLD_SIZE: `${size}`, LOCAL_RANK: `${rank}`, LOCAL_WORLD_SIZE: `${size}` },
@@ -48,4 +39,14 @@ export async function answers(
     }),
   );
   return Promise.all(ranks.map(answerOf));
+}
+
+/** What a script does in a rank: answers the task of its first argument with one line, and ends. */
+export async function reply<Task>(answerTo: (task: Task) => Promise<unknown>): Promise<never> {
+  const [answer, code] = await answerTo(JSON.parse(process.argv[2] as string)).then(
+    (given) => [given, 0] as const,
+    (error: Error) => [{ error: error.message }, 3] as const,
+  );
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  process.exit(code);
 }

@@ -8,6 +8,7 @@ import { openEngine } from "../../workbench/engine/index.ts";
 import { type FitOptions, fit } from "../../workbench/train/index.ts";
 import { fullOptions } from "../train/runs.ts";
 import { numbersOf, smallModel } from "../train/small.ts";
+import { reply } from "./start.ts";
 
 export interface TrainTask {
   folder: string;
@@ -55,10 +56,4 @@ async function answerTo({ folder, changes, timeout, rank, killed, stopped, seed 
   return { ...answer, numbers: await numbersOf(model) };
 }
 
-try {
-  process.stdout.write(`${JSON.stringify(await answerTo(JSON.parse(process.argv[2] as string)))}\n`);
-  process.exit(0);
-} catch (error) {
-  process.stdout.write(`${JSON.stringify({ error: (error as Error).message })}\n`);
-  process.exit(3);
-}
+await reply(answerTo);

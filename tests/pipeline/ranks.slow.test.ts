@@ -6,9 +6,10 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { buildState } from "../../native/build-state.ts";
+import { freePort } from "../../workbench/cli/doctor/collect.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { ComparisonRow } from "../../workbench/report/index.ts";
-import { environment, freePort } from "../distributed/start.ts";
+import { environment } from "../distributed/start.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { pythonWith } from "../python/python.ts";
 import { timeless } from "./timeless.ts";
@@ -52,6 +53,17 @@ const rowsOf = ({ code, stdout, stderr }: Ended): Partial<ComparisonRow>[] => {
 
 const commandOf = (run: string) => [process.execPath, RECIPE, ...ARGS, "--run", run];
 
+type Rank = Bun.Subprocess<"ignore", "pipe", "pipe">;
+
+/** Two ranks of a command. */
+async function started(command: readonly string[]): Promise<[Rank, Rank]> {
+  const port = await freePort();
+  return [0, 1].map((rank) => {
+    const env = { ...environmentOf(place), OMP_NUM_THREADS: "1", ...environment(rank, 2, port) };
+    return Bun.spawn([...command], { cwd: place.work, env, stdout: "pipe", stderr: "pipe" });
+  }) as [Rank, Rank];
+}
+
 beforeAll(async () => {
   await openEngine({ engine: "wasm" });
   place = { hub: await makeTinyHub(folder("hub")), work: folder("work") };
@@ -73,13 +85,7 @@ describe.skipIf(state.state !== "built")("a recipe over two processes", () => {
   test(
     "ends when one of them is killed, with a line from the other, and goes on to the same rows",
     async () => {
-      const begin = async () => {
-        const port = await freePort();
-        return [0, 1].map((rank) => {
-          const env = { ...environmentOf(place), OMP_NUM_THREADS: "1", ...environment(rank, 2, port) };
-          return Bun.spawn(commandOf("killed"), { cwd: place.work, env, stdout: "pipe", stderr: "pipe" });
-        }) as [Bun.Subprocess<"ignore", "pipe", "pipe">, Bun.Subprocess<"ignore", "pipe", "pipe">];
-      };
+      const begin = () => started(commandOf("killed"));
       const [first, second] = await begin();
       const checkpoints = join(place.work, "killed/checkpoint");
       while (first.exitCode === null && !(existsSync(checkpoints) && readdirSync(checkpoints).length > 1))
@@ -94,6 +100,20 @@ describe.skipIf(state.state !== "built")("a recipe over two processes", () => {
       expect(rowsOf({ code: await again.exited, stdout: stdout as string, stderr: stderr as string })).toEqual(alone);
       expect(await other.exited).toBe(0);
       expect(await new Response(other.stdout).text()).toBe("");
+    },
+    PATIENCE,
+  );
+
+  test(
+    "ends on both with the reason of the first",
+    async () => {
+      const ranks = await started([...commandOf("alone"), "--seed", "8"]);
+      const [first, second] = await Promise.all(ranks.map(({ stderr }) => new Response(stderr).text()));
+      const reason =
+        "alone was started with other settings: seed 1111 → 8; pass --fresh to start over, or give another --run\n";
+      expect(first).toBe(`gpt2-wt103: ${reason}`);
+      expect(second).toBe(`gpt2-wt103: rank 1 of 2 ends, because rank 0 has failed; ${reason}`);
+      expect(await Promise.all(ranks.map(({ exited }) => exited))).toEqual([2, 1]);
     },
     PATIENCE,
   );

@@ -1,5 +1,5 @@
-// Runs Python scripts in forks of one process for each Python, which has imported torch: starting Python for each of some
-// hundred scripts took a third of the time of all tests. fork_server.py is its other side.
+// Runs Python scripts in forks of one process for each Python, which has imported torch: on a slow machine, importing torch
+// and transformers takes 4 to 11 s of processor time for each script. fork_server.py is its other side.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -28,19 +28,22 @@ class ForkServer {
   private readonly child: ChildProcess;
   private readonly waiting = new Map<number, { done: (status: number | null) => void; fail: (error: Error) => void }>();
   private count = 0;
+  /** why it has ended; undefined as long as it runs */
+  private lost: Error | undefined;
 
   constructor(python: string) {
     const script = path.join(import.meta.dirname, "fork_server.py");
-    this.child = spawn(python, ["-W", "ignore", script], { stdio: ["pipe", "pipe", "ignore"] });
+    this.child = spawn(python, [script], { stdio: ["pipe", "pipe", "ignore"] });
     createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
       const { id, status } = JSON.parse(line) as { id: number; status: number | null };
       this.waiting.get(id)?.done(status);
       this.waiting.delete(id);
     });
-    const lost = (why: unknown) => {
-      for (const { fail } of this.waiting.values()) fail(new Error(`the fork server of ${python} ended: ${why}`));
+    const lose = (why: unknown) => {
+      this.lost ??= new Error(`the fork server of ${python} has ended: ${why}`);
+      for (const { fail } of this.waiting.values()) fail(this.lost);
     };
-    this.child.on("error", lost).on("close", lost);
+    this.child.on("error", lose).on("close", lose);
     this.child.stdin?.on("error", () => {});
     process.on("exit", () => {
       this.child.kill();
@@ -55,6 +58,7 @@ class ForkServer {
     const [stdin, stdout, stderr] = ["stdin", "stdout", "stderr"].map(file) as [string, string, string];
     try {
       const status = await new Promise<number | null>((done, fail) => {
+        if (this.lost) return fail(this.lost);
         this.waiting.set(id, { done, fail });
         this.child.stdin?.write(`${JSON.stringify({ id, ...request, stdin, stdout, stderr })}\n`);
       });

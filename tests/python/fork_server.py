@@ -1,7 +1,7 @@
 """Runs scripts of tests in forks of one process that has imported what takes long, such as torch.
 
 Each line of stdin is a request in JSON: what to run, and the files that are its stdin, stdout and stderr. When it has
-ended, its number and its exit status are a line of stdout. A script has a process of its own, as if Python had been
+ended, its number and its exit status are a line of stdout. Each script has a process of its own, as if Python had been
 started for it. Modules that read environment variables when they are imported, as huggingface_hub, are not imported here.
 """
 
@@ -20,12 +20,14 @@ PRELOADED = ["numpy", "torch", "torch._dynamo", "torchvision", "scipy.sparse", "
 
 
 def preload() -> None:
-    # They may look at stdin, which is that of the requests.
-    for name in PRELOADED:
-        try:
-            importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - a script that needs it says so itself
-            pass
+    # Warnings of an import are shown once in a process: not here, so that the scripts show theirs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in PRELOADED:
+            try:
+                importlib.import_module(name)
+            except Exception:
+                pass  # a script that needs it says so itself
 
 
 def redirect(request: dict) -> None:
@@ -63,7 +65,8 @@ def run(request: dict) -> int:
             return error.code or 0
         print(error.code, file=sys.stderr)
         return 1
-    except BaseException:  # noqa: BLE001 - as the interpreter does
+    except BaseException:
+        # as the interpreter does
         traceback.print_exc()
         return 1
 

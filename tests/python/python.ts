@@ -73,7 +73,7 @@ export interface RunOptions {
   cwd?: string;
 }
 
-/** Runs a script in a fork of a Python that has torch. @param script a path, from this folder on; or code of several lines */
+/** Runs a script, in a process of its own. @param script a path, from this folder on; code itself if it has several lines */
 export async function runPython(
   python: string | undefined,
   script: string,

@@ -4,7 +4,7 @@
 import process from "node:process";
 import type { Command, Option } from "commander";
 import { type Place, placeOf } from "../distributed/place.ts";
-import { ProcessGroup } from "../distributed/process-group.ts";
+import { isFirst, ProcessGroup } from "../distributed/process-group.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
@@ -80,14 +80,13 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline } = flags;
-  const place = placeOf(process.env);
+  const place = severalOf(process.env);
   const engine = await openEngineFor(place ? deviceOf(flags, place) : flags);
   const ranks = place && (await join(place, engine));
   const origin = { engine, ranks, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
   const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
   // Only the first of several processes prints.
-  const follows = ranks !== undefined && ranks.rank > 0;
-  const options = { interrupted, offline, json: json || follows, silent: json || follows, quiet: follows };
+  const options = { interrupted, offline, json, silent: json, quiet: !isFirst(ranks) };
   await runStages(options, async function* (context, named) {
     for await (const event of start({ context: { ...context, ...origin }, folder })) {
       yield event;
@@ -98,6 +97,12 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   });
 }
 
+/** The place of this process, if it is one of several. */
+function severalOf(environment: NodeJS.ProcessEnv): Place | undefined {
+  const place = placeOf(environment);
+  return place && place.size > 1 ? place : undefined;
+}
+
 /** Of several processes on a machine with GPUs, each has the GPU of its local rank. */
 const deviceOf = (flags: ExperimentFlags, { localRank }: Place): ExperimentFlags =>
   flags.device === "cuda" ? { ...flags, device: `cuda:${localRank}` } : flags;
@@ -105,8 +110,8 @@ const deviceOf = (flags: ExperimentFlags, { localRank }: Place): ExperimentFlags
 async function join(place: Place, engine: Engine): Promise<ProcessGroup> {
   if (engine.name !== "torch") {
     throw new EngineError(
-      `${place.size} processes train with engine "torch", not "${engine.name}"`,
-      "build it, or start one",
+      `${place.size} processes train with the engine "torch" only, and this one has "${engine.name}"`,
+      "build the native engine, or start one process",
     );
   }
   return ProcessGroup.join(place);

@@ -18,6 +18,7 @@ interface Bucket {
 /** The gradients of one step. */
 export class GradientBuckets {
   private readonly group: ProcessGroup;
+  private readonly variables: readonly Variable[];
   private readonly buckets: readonly Bucket[];
   private readonly gradients = new Map<Variable, Tensor>();
   private readonly reached = new Set<Variable>();
@@ -26,6 +27,7 @@ export class GradientBuckets {
   /** @param variables the same on all ranks, in the order of the forward pass */
   constructor(group: ProcessGroup, variables: readonly Variable[]) {
     this.group = group;
+    this.variables = variables;
     // Buckets are sent in one order, as all ranks must start the same collectives. That of the backward pass is best.
     this.buckets = bucketsOf([...variables].reverse());
   }
@@ -40,25 +42,25 @@ export class GradientBuckets {
   }
 
   /**
-   * The sums over all ranks, which the caller disposes of, for the variables that have a gradient on any of them. On a
-   * rank where it has none, it counts as zero.
+   * The sums over all ranks, which the caller disposes of, for the variables that have a gradient on any of them, in their
+   * order. On a rank where it has none, it counts as zero.
    */
   async sums(): Promise<Map<Variable, Tensor>> {
-    const variables = this.buckets.flatMap((bucket) => bucket.variables);
-    const flags = tensor1d(variables.map((variable) => (this.reached.has(variable) ? 1 : 0)));
+    const flags = tensor1d(this.variables.map((variable) => (this.reached.has(variable) ? 1 : 0)));
     try {
       while (this.started < this.buckets.length) this.start(this.buckets[this.started] as Bucket);
       await this.group.allReduce([flags], "max");
       await Promise.all(this.buckets.map(({ done }) => done));
       const isReached = await flags.data();
       const sums = new Map(this.buckets.flatMap(unpacked));
-      for (const [i, variable] of variables.entries()) {
-        if (isReached[i] === 0) {
-          sums.get(variable)?.dispose();
-          sums.delete(variable);
-        }
-      }
-      return sums;
+      return new Map(
+        this.variables.flatMap((variable, i): [Variable, Tensor][] => {
+          const sum = sums.get(variable) as Tensor;
+          if (isReached[i] === 1) return [[variable, sum]];
+          sum.dispose();
+          return [];
+        }),
+      );
     } finally {
       flags.dispose();
       this.dispose();

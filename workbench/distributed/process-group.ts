@@ -23,6 +23,16 @@ const TIMEOUT = 600;
 const [SHORTEST_PAUSE, LONGEST_PAUSE] = [5, 250];
 const LOOPBACK = "127.0.0.1";
 
+/** What rank 0 sends to the others. */
+interface Sent {
+  text?: string;
+  /** the reason why it ends */
+  failure?: string;
+}
+
+/** Whether a process does what only one may do, such as writing files: it is the first one, or the only one. */
+export const isFirst = (ranks: ProcessGroup | undefined): boolean => ranks === undefined || ranks.rank === 0;
+
 /** Whether this build of the native engine can form process groups. */
 export const hasProcessGroups = (): boolean => openAddon().hasProcessGroups();
 
@@ -98,19 +108,40 @@ export class ProcessGroup {
   }
 
   /** Sends a text from rank 0 to all others, which `told` gives there. */
-  async tell(text: string): Promise<void> {
-    const key = `told/${this.texts++}`;
-    await this.addon.storeSet(this.group, key, text).catch((cause) => this.fail("tell", cause));
+  tell(text: string): Promise<void> {
+    return this.send({ text });
   }
 
-  /** The next text of rank 0. It is waited for as long as it takes, or until the signal. */
+  /** Sends the reason why rank 0 ends, with which `told` of the others fails. Gives those who wait the time to read it. */
+  async tellFailure(reason: string): Promise<void> {
+    await this.send({ failure: reason });
+    await setTimeout(4 * LONGEST_PAUSE);
+  }
+
+  /**
+   * The next text of rank 0. It is waited for as long as it takes, or until the signal.
+   * @throws EngineError if rank 0 has failed instead
+   */
   async told(signal?: AbortSignal): Promise<string> {
     const key = `told/${this.texts++}`;
     for (let pause = SHORTEST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      const text = await this.addon.storeGet(this.group, key).catch((cause) => this.fail("told", cause));
-      if (text !== undefined) return text;
+      const sent = await this.addon.storeGet(this.group, key).catch((cause) => this.fail("told", cause));
+      if (sent !== undefined) return this.textOf(JSON.parse(sent) as Sent);
       await setTimeout(pause, undefined, signal && { signal });
     }
+  }
+
+  private send(sent: Sent): Promise<void> {
+    const key = `told/${this.texts++}`;
+    return this.addon.storeSet(this.group, key, JSON.stringify(sent)).catch((cause) => this.fail("tell", cause));
+  }
+
+  private textOf({ text, failure }: Sent): string {
+    if (text !== undefined) return text;
+    throw new EngineError(
+      `rank ${this.rank} of ${this.size} ends, because rank 0 has failed`,
+      failure ?? "see its output",
+    );
   }
 
   /** Replaces variables by those of rank 0. */

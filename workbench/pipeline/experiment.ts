@@ -7,6 +7,7 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
+import { isFirst } from "../distributed/process-group.ts";
 import { makeRunFolder, type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
 import { CalibrationCache } from "./calibration/cache.ts";
@@ -51,12 +52,12 @@ export async function* experiment<Settings extends ExperimentSettings>(
   checkSettings(settings, [main, ...rivals]);
   checkPush(settings, context);
   domain.check(settings);
-  if (!context.ranks || context.ranks.rank === 0) await expectSameSettings(folder, settings, domain.schema);
   const trained = new Set(variantsToTrain([main, ...rivals], settings.fineTune));
   const run: Run = { context, folder, main, rivals, trained };
   const { ranks } = context;
   let failure: string | undefined;
   try {
+    if (isFirst(ranks)) await expectSameSettings(folder, settings, domain.schema);
     yield* stages(domain, settings, run);
   } catch (error) {
     const interrupted = context.signal.aborted;
@@ -94,14 +95,14 @@ async function* stages<Settings extends ExperimentSettings>(
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
   const teacher = yield* teacherOf(settings, { source, context });
-  if (context.ranks && context.ranks.rank > 0) {
-    const { ranks } = context;
-    const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
-    return yield* follow(domain, { settings, context, ranks, variants: own, sources, teacher });
-  }
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
+    const { ranks } = context;
+    if (ranks && !isFirst(ranks)) {
+      const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
+      return yield* follow({ ranks, variants: own, settings, context, base, teacher, data });
+    }
     // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
     if (settings.fresh || !(await isRun(folder))) {
       await expectPlans(yield* base.model(), variants, settings);

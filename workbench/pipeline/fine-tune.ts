@@ -12,23 +12,25 @@ import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { type TrainStageOptions, train } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
-/** What the others are to do next: train a variant, or end, with the error of the first process if it has failed. */
-export const ORDER = z.union([
-  z.object({ variant: z.string() }),
-  z.object({ ends: z.literal(true), error: z.string().optional() }),
-]);
+/** What the others are to do next: train a variant, or end. */
+export const ORDER = z.union([z.object({ variant: z.string() }), z.object({ ends: z.literal(true) })]);
 
 type Order = z.infer<typeof ORDER>;
 
-/** Tells the other processes that the first one has ended, and waits until they know, as it serves their meeting point. */
-export async function dismiss(ranks: ProcessGroup, error: string | undefined): Promise<void> {
-  await announce(ranks, { ends: true, error });
+/**
+ * Tells the other processes that the first one ends, and waits until they know, as it serves their meeting point.
+ * @param failure why it ends, if it has failed; the others may be anywhere then, and are not waited for
+ */
+export async function dismiss(ranks: ProcessGroup, failure: string | undefined): Promise<void> {
+  if (failure !== undefined) return ranks.tellFailure(failure);
+  await announce(ranks, { ends: true });
   await ranks.barrier();
 }
 
 const announce = (ranks: ProcessGroup, order: Order): Promise<void> => ranks.tell(JSON.stringify(order));
 
-interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data" | "board"> {
+/** Options of `fineTuned`. */
+export interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data" | "board"> {
   variant: Variant;
   context: ExperimentContext;
   base: BaseModel;

@@ -1,6 +1,6 @@
 // The train stage: runs `fit` with the schedules, the optimizer and the shrink rule that the settings choose.
 
-import type { ProcessGroup } from "../distributed/process-group.ts";
+import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import {
   adaptiveSoftshrink,
@@ -47,7 +47,6 @@ export interface TrainStageOptions {
  * @throws as `fit` does
  */
 export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const writes = options.ranks === undefined || options.ranks.rank === 0;
   let reported = performance.now();
   let board: Board | undefined;
   try {
@@ -58,7 +57,7 @@ export async function* train(model: Model, options: TrainStageOptions): AsyncGen
       if (event.kind === "finished" || event.kind === "interrupted") return event;
       if (event.kind === "step" || event.kind === "evaluation" || event.kind === "structure")
         await board?.append(event);
-      if (writes && (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY)) {
+      if (isFirst(options.ranks) && (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY)) {
         await writeReport(options.folder);
         reported = performance.now();
       }

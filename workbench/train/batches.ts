@@ -1,6 +1,6 @@
 // Reads micro-batches one ahead of their use, so that the device does not wait for the disk, and accumulates the loss
-// and gradients of a step over its micro-batches and over the processes of a run. The result equals that of one large batch up to rounding. Values are
-// read from the device only after the last micro-batch. Parameters are not changed.
+// and gradients of a step over its micro-batches and over the processes of a run. The result equals that of one large batch
+// up to rounding. Values are read from the device only after the last micro-batch. Parameters are not changed.
 
 import {
   concat,
@@ -105,13 +105,11 @@ export async function batchGradients(
       step = batch;
       try {
         if (batch.items.length > 0) {
-          const share = batch.items.length / batch.total;
-          const loss = () => task.loss(tensors, { seed: batch.lossSeed });
           const onto = gradients;
           gradients = new Map();
           const take = batch.isLast ? buckets?.take.bind(buckets) : undefined;
-          const scaled = () => (share === 1 ? loss() : mul<Scalar>(loss(), share));
-          const found = valueAndGradients(scaled, variables, { onto, through, take });
+          const share = () => shareOf(task, { batch, tensors });
+          const found = valueAndGradients(share, variables, { onto, through, take });
           gradients = found.gradients;
           shares.push({ batch, loss: found.value });
         }
@@ -130,6 +128,12 @@ export async function batchGradients(
   } finally {
     dispose(shares.map(({ loss }) => loss));
   }
+}
+
+function shareOf(task: Task, { batch, tensors }: LoadedBatch): Scalar {
+  const loss = task.loss(tensors, { seed: batch.lossSeed });
+  const share = batch.items.length / batch.total;
+  return share === 1 ? loss : mul(loss, share);
 }
 
 async function taken(loaded: AsyncGenerator<LoadedBatch>): Promise<LoadedBatch> {

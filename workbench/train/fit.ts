@@ -4,6 +4,7 @@
 
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
+import { isFirst } from "../distributed/process-group.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";
@@ -44,7 +45,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
     const { from, passedOver, variables } = await begun({ options, settings, optimizer, structure, adapters });
-    const metrics = writes(options)
+    const metrics = isFirst(options.ranks)
       ? await MetricsFile.open(join(options.folder, METRICS_FILE), from?.metricsBytes ?? 0)
       : undefined;
     try {
@@ -92,7 +93,7 @@ async function begun({
 }: Beginning): Promise<{ from: RunState | undefined; passedOver: string[]; variables: RunParts["variables"] }> {
   const { model, ranks } = options;
   const variables = checkpointVariables(optimizer, structure);
-  const found = writes(options) ? await findStart(options, settings) : undefined;
+  const found = isFirst(ranks) ? await findStart(options, settings) : undefined;
   if (found && !found.checkpoint && !adapters) await expectTrainable(model);
   await found?.checkpoint?.restore(variables);
   const from = ranks ? await startOf(ranks, settings, found?.checkpoint?.run) : found?.checkpoint?.run;
@@ -100,9 +101,6 @@ async function begun({
   adapters?.merge();
   return { from, passedOver: found?.passedOver ?? [], variables };
 }
-
-/** Whether this process writes the files of the run. */
-const writes = ({ ranks }: FitOptions): boolean => ranks === undefined || ranks.rank === 0;
 
 /**
  * Checks that the blocks of no layer cancel each other. If they do, a small change of each, or of one width, is a large

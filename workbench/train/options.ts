@@ -124,7 +124,7 @@ export interface FitOptions {
   resume?: "auto" | "never" | "require";
   /**
    * The processes of the run: each computes a part of the micro-batches, whose gradients are summed. All of them train
-   * alike; the first one writes metrics and checkpoints. `microBatch` must leave each of them at least one
+   * alike; the first one writes metrics and checkpoints. A process for which `microBatch` leaves none waits for the others
    */
   ranks?: ProcessGroup | undefined;
   /** ends the run after the current step, with a checkpoint */

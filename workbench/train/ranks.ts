@@ -8,15 +8,12 @@ import { RunError } from "./events.ts";
 import type { FitOptions, Settings } from "./options.ts";
 import { firstDifference } from "./run-settings.ts";
 
-const START = z.object({
-  settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
-  from: RUN_STATE.optional(),
-});
+const START = z.object({ settings: RUN_STATE.shape.settings, from: RUN_STATE.optional() });
 
 /**
  * The state from which all processes begin: that of rank 0.
  * @param own of this process; only that of rank 0 counts
- * @throws RunError if the settings differ from those of rank 0
+ * @throws RunError if the settings differ from those of rank 0; EngineError if rank 0 has failed
  */
 export async function startOf(
   ranks: ProcessGroup,

@@ -34,6 +34,18 @@ describe.skipIf(state.state !== "built")("a process group", () => {
   );
 
   test(
+    "gathers texts of different lengths, also an empty one",
+    async () => {
+      const texts = [
+        ["", "ä".repeat(7), "ä".repeat(14)],
+        ["0 🦆", "1 🦆", "2 🦆"],
+      ];
+      expect(await answers({ what: "texts", timeout: 60 }, 3)).toEqual([texts, texts, texts]);
+    },
+    PATIENCE,
+  );
+
+  test(
     "adds numbers of two ranks exactly as one process does, and those of three alike on all ranks",
     async () => {
       await openEngine({ engine: "torch" });

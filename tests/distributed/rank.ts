@@ -9,7 +9,7 @@ import { openEngine } from "../../workbench/engine/index.ts";
 import { reply } from "./start.ts";
 
 export interface RankTask {
-  what: "collectives" | "sums" | "gradients" | "end" | "wait";
+  what: "collectives" | "texts" | "sums" | "gradients" | "end" | "wait";
   timeout: number;
 }
 
@@ -26,6 +26,7 @@ async function answerTo({ what, timeout }: RankTask): Promise<unknown> {
     await group.allReduce([of]);
     return values(of);
   }
+  if (what === "texts") return [await group.gather("ä".repeat(7 * rank)), await group.gather(`${rank} 🦆`)];
   if (what === "gradients") return summedGradients(group);
   if (what === "collectives") {
     const [a, b] = [tf.tensor1d([rank + 1, 10]), tf.tensor2d([[rank]])];

@@ -5,6 +5,7 @@
 import { type Command, Option } from "commander";
 import { percent } from "../../hub/text/numbers.ts";
 import { CLASS_ORDERS } from "../data/images/index.ts";
+import { isFirst } from "../distributed/process-group.ts";
 import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
 import { CLASS_ORDER_HELP, CROP_MODE_HELP } from "../pipeline/domains/image-settings.ts";
 import {
@@ -39,6 +40,7 @@ import {
   share,
 } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
+import { openEngineAndJoin } from "./shared/ranks.ts";
 import { runStages } from "./shared/stages.ts";
 import type { Palette } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
@@ -103,11 +105,14 @@ async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Prom
       `--stride ${stride} is longer than --context ${context}: tokens between windows would not be scored; give at most ${context}`,
     );
   }
-  const engine = await openEngineFor(flags);
+  const { engine, ranks } = await openEngineAndJoin(flags);
   const origin = { engine, command: commandLine(), versions: versionsOf(engine) };
-  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
-    evaluateText(name, flags, { ...around, origin }),
+  // Only the first of several processes prints and writes.
+  const isQuiet = !isFirst(ranks);
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json, quiet: isQuiet }, (around) =>
+    evaluateText(name, flags, { ...around, origin, ranks }),
   );
+  if (isQuiet) return;
   writeResult({ ...result, ...onEngine(engine) }, { json, print: perplexityTable });
 }
 

@@ -3,10 +3,8 @@
 
 import process from "node:process";
 import type { Command, Option } from "commander";
-import { type Place, placeOf } from "../distributed/place.ts";
-import { isFirst, ProcessGroup } from "../distributed/process-group.ts";
-import { EngineError } from "../engine/core/errors.ts";
-import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
+import { isFirst } from "../distributed/process-group.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { imageDomain } from "../pipeline/domains/images.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
@@ -14,8 +12,9 @@ import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
 import type { Kind } from "./shared/kinds.ts";
-import { addInferenceOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
+import { addInferenceOptions, JSON_DOCUMENT, OFFLINE } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
+import { openEngineAndJoin } from "./shared/ranks.ts";
 import { defaultsFor, optionsOf, readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
@@ -80,9 +79,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline } = flags;
-  const place = severalOf(process.env);
-  const engine = await openEngineFor(place ? deviceOf(flags, place) : flags);
-  const ranks = place && (await join(place, engine));
+  const { engine, ranks } = await openEngineAndJoin(flags);
   const origin = { engine, ranks, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
   const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
   // Only the first of several processes prints.
@@ -95,26 +92,6 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
       tell(event.pushed === undefined ? event : { ...event, pushed: named(event.pushed) }, json);
     }
   });
-}
-
-/** The place of this process, if it is one of several. */
-function severalOf(environment: NodeJS.ProcessEnv): Place | undefined {
-  const place = placeOf(environment);
-  return place && place.size > 1 ? place : undefined;
-}
-
-/** Of several processes on a machine with GPUs, each has the GPU of its local rank. */
-const deviceOf = (flags: ExperimentFlags, { localRank }: Place): ExperimentFlags =>
-  flags.device === "cuda" ? { ...flags, device: `cuda:${localRank}` } : flags;
-
-async function join(place: Place, engine: Engine): Promise<ProcessGroup> {
-  if (engine.name !== "torch") {
-    throw new EngineError(
-      `${place.size} processes train with the engine "torch" only, and this one has "${engine.name}"`,
-      "build the native engine, or start one process",
-    );
-  }
-  return ProcessGroup.join(place);
 }
 
 interface Prepared {

@@ -2,7 +2,7 @@
 // Python. Collectives change tensors in place, and run while JavaScript goes on until their promise is awaited.
 
 import { setTimeout } from "node:timers/promises";
-import { add, scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
+import { add, dispose, scalar, type Tensor, tensor1d, tidy, type Variable, zeros } from "@tensorflow/tfjs-core";
 import type { Addon, Handle } from "../engine/backends/torch/addon.ts";
 import { dataOf, openAddon } from "../engine/backends/torch/aten.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -100,6 +100,38 @@ export class ProcessGroup {
   /** Writes the tensors of all ranks into `gathered`, whose shape is [size, …shape of `tensor`]. */
   allGather(tensor: Tensor, gathered: Tensor): Promise<void> {
     return this.run("allGather", () => this.addon.allGather(this.group, [handleOf(tensor)], [handleOf(gathered)]));
+  }
+
+  /** The texts of all ranks, in the order of ranks. */
+  async gather(text: string): Promise<string[]> {
+    const bytes = new TextEncoder().encode(text);
+    // Tensors have the same size on all ranks: that of the longest text, after the number of its bytes.
+    const words = new Int32Array(1 + Math.ceil((await this.largest(bytes.length)) / 4));
+    words[0] = bytes.length;
+    new Uint8Array(words.buffer, 4).set(bytes);
+    const own = tensor1d(words, "int32");
+    const all = zeros([this.size, words.length], "int32");
+    try {
+      await this.allGather(own, all);
+      const gathered = (await all.data()) as Int32Array;
+      return Array.from({ length: this.size }, (_, rank) => {
+        const [length, ...content] = gathered.subarray(rank * words.length, (rank + 1) * words.length);
+        return new TextDecoder().decode(new Uint8Array(Int32Array.from(content).buffer, 0, length));
+      });
+    } finally {
+      dispose([own, all]);
+    }
+  }
+
+  /** The largest of the whole numbers of all ranks, each less than 2^31. */
+  private async largest(number: number): Promise<number> {
+    const largest = tensor1d([number], "int32");
+    try {
+      await this.allReduce([largest], "max");
+      return (await largest.data())[0] as number;
+    } finally {
+      largest.dispose();
+    }
   }
 
   /** Ends when all ranks have reached it. */

@@ -3,18 +3,19 @@
 
 import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
 import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
+import { type Sharing, shared } from "../distributed/shares.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { classifierLogits, forInference, imageSettings, type Model } from "../models/index.ts";
+import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
+import { inferenceAlike } from "./inference-alike.ts";
 
 /** Options of `accuracy`. */
-export interface AccuracyOptions {
+export interface AccuracyOptions extends Sharing {
   /** images, prepared as the model needs them */
   loader: ImageLoader;
   /** images per forward pass. Default 32 */
   batch?: number;
   /** number of images to score, from the start. Default: all */
   limit?: number;
-  signal?: AbortSignal | undefined;
   /** clock, milliseconds. Default performance.now */
   clock?: () => number;
 }
@@ -46,48 +47,79 @@ export type AccuracyEvent =
 const TOP = 5;
 
 /**
- * Computes the accuracy of an image classifier.
+ * Computes the accuracy of an image classifier. The result is the same, bit by bit, whatever the number of processes that
+ * share the images; progress is that of this process.
  * @throws DataError if the data set has other classes than the model's head, or an image cannot be decoded; EngineError
- *   if a loss is not finite, no image can be scored, or the model is not an image classifier
+ *   if a loss is not finite, no image can be scored, or the model is not an image classifier; for processes as `shared`
  */
-export async function* accuracy<Config>(
-  model: Model<Config>,
-  { loader, batch = 32, limit = Number.POSITIVE_INFINITY, signal, clock = () => performance.now() }: AccuracyOptions,
-): AsyncGenerator<AccuracyEvent> {
+export async function* accuracy<Config>(model: Model<Config>, options: AccuracyOptions): AsyncGenerator<AccuracyEvent> {
+  const { loader, limit = Number.POSITIVE_INFINITY, ranks, signal, clock = () => performance.now() } = options;
   const { classes } = imageSettings(model);
   const of = Math.min(limit, loader.images.length);
   expectClasses(loader.images, { classes, limit: of });
-  const skippedBefore = loader.skipped.length;
   const began = clock();
-  const prepared = await forInference(model);
+  if (ranks) ranks.during = "an evaluation";
+  const shares = yield* shared(scoresOf(model, { ...options, of }), { ranks, signal });
+  // In the order of images, as a sum of float64 depends on it.
+  const scores = shares.flat().sort((a, b) => a.item - b.item);
   const confusion = new Uint32Array(classes * classes);
-  let [images, correct, amongTop, loss] = [0, 0, 0, 0];
-  try {
-    for await (const some of loader.batches({ batch, limit: of, signal })) {
-      const logits = await logitsOf(prepared, some);
-      for (const [row, label] of some.labels.entries()) {
-        const score = scoreOf(logits.subarray(row * classes, (row + 1) * classes), label);
-        if (!Number.isFinite(score.loss)) throw notFinite(score.loss, loader.images.nameOf(some.items[row] as number));
-        loss += score.loss;
-        correct += Number(score.rank === 0);
-        amongTop += Number(score.rank < TOP);
-        (confusion[label * classes + score.taken] as number)++;
-      }
-      images += some.items.length;
-      yield { kind: "progress", images, of, top1: correct / images, loss: loss / images };
-    }
-  } finally {
-    prepared.dispose();
+  let [correct, amongTop, loss] = [0, 0, 0];
+  for (const score of scores) {
+    loss += score.loss;
+    correct += Number(score.rank === 0);
+    amongTop += Number(score.rank < TOP);
+    (confusion[score.label * classes + score.taken] as number)++;
   }
-  const skipped = loader.skipped.length - skippedBefore;
+  const images = scores.length;
+  const skipped = of - images;
   if (images === 0) {
     const why = skipped > 0 ? `all ${skipped} cannot be decoded` : "there are none";
     throw new EngineError(`${loader.images.dataset} has no image to score: ${why}`, "choose another split");
   }
   const seconds = (clock() - began) / 1000;
-  const shares = { top1: correct / images, top5: amongTop / images, loss: loss / images };
+  const scored = { top1: correct / images, top5: amongTop / images, loss: loss / images };
   const speed = { seconds, imagesPerSecond: images / seconds };
-  yield { kind: "accuracy", ...shares, images, skipped, confusion, classes, ...speed };
+  yield { kind: "accuracy", ...scored, images, skipped, confusion, classes, ...speed };
+}
+
+interface ImageScore {
+  item: number;
+  label: number;
+  /** negative log-likelihood of its class, nats */
+  loss: number;
+  /** number of classes ranked before the right one */
+  rank: number;
+  /** the predicted class */
+  taken: number;
+}
+
+/** The scores of this process's images. */
+async function* scoresOf<Config>(
+  model: Model<Config>,
+  { loader, batch = 32, of, ranks, signal }: AccuracyOptions & { of: number },
+): AsyncGenerator<AccuracyEvent, ImageScore[]> {
+  const { classes } = imageSettings(model);
+  const scores: ImageScore[] = [];
+  let [correct, loss] = [0, 0];
+  const prepared = await inferenceAlike(model, ranks);
+  try {
+    for await (const some of loader.batches({ batch, limit: of, ranks, signal })) {
+      const logits = await logitsOf(prepared, some);
+      for (const [row, label] of some.labels.entries()) {
+        const item = some.items[row] as number;
+        const score = scoreOf(logits.subarray(row * classes, (row + 1) * classes), label);
+        if (!Number.isFinite(score.loss)) throw notFinite(score.loss, loader.images.nameOf(item));
+        scores.push({ item, label, ...score });
+        loss += score.loss;
+        correct += Number(score.rank === 0);
+      }
+      const images = scores.length;
+      yield { kind: "progress", images, of, top1: correct / images, loss: loss / images };
+    }
+  } finally {
+    prepared.dispose();
+  }
+  return scores;
 }
 
 /** Logits, float32 (images · classes), row by row. */
@@ -103,8 +135,7 @@ async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: I
   }
 }
 
-/** The loss of one image, the number of classes ranked before the right one, and the predicted class. */
-function scoreOf(logits: Float32Array, label: number): { loss: number; rank: number; taken: number } {
+function scoreOf(logits: Float32Array, label: number): Pick<ImageScore, "loss" | "rank" | "taken"> {
   const own = logits[label] as number;
   let [taken, rank] = [0, 0];
   for (let k = 0; k < logits.length; k++) {

@@ -3,18 +3,19 @@
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import type { TextWindows } from "../data/index.ts";
+import { isOwn, type Sharing, shared } from "../distributed/shares.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { forInference, languageNll, languageSizes } from "../models/index.ts";
+import { languageNll, languageSizes } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
+import { inferenceAlike } from "./inference-alike.ts";
 
 /** Options of `perplexity`. */
-export interface PerplexityOptions {
+export interface PerplexityOptions extends Sharing {
   windows: TextWindows;
   /** windows per forward pass. Default: as many as have 4096 tokens in total */
   batch?: number;
   /** number of windows to score, from the start. Default: all */
   limit?: number;
-  signal?: AbortSignal | undefined;
   /** clock, milliseconds. Default performance.now */
   clock?: () => number;
 }
@@ -43,33 +44,26 @@ export type PerplexityEvent =
   | ({ kind: "perplexity" } & Perplexity);
 
 /**
- * Computes the perplexity of a language model: exp of the mean negative log-likelihood of all scored tokens.
- * @throws EngineError if a loss is not finite, a token id is not in the vocabulary, or there is no window
+ * Computes the perplexity of a language model: exp of the mean negative log-likelihood of all scored tokens. The result
+ * is the same, bit by bit, whatever the number of processes that share the windows; progress is that of this process.
+ * @throws EngineError if a loss is not finite, a token id is not in the vocabulary, or there is no window; for processes
+ *   as `shared`
  */
 export async function* perplexity(model: Model, options: PerplexityOptions): AsyncGenerator<PerplexityEvent> {
-  const { windows, limit = Number.POSITIVE_INFINITY, signal, clock = () => performance.now() } = options;
+  const { windows, limit = Number.POSITIVE_INFINITY, ranks, signal, clock = () => performance.now() } = options;
   const { context, stride } = windows;
   const { batch = Math.max(1, Math.floor(4096 / context)) } = options;
   const count = Math.min(limit, windows.length);
   if (count === 0) throw noWindow(windows);
   const began = clock();
-  const prepared = await forInference(model);
+  if (ranks) ranks.during = "an evaluation";
+  const shares = yield* shared(scoresOf(model, { windows, batch, count, ranks, signal }), { ranks, signal });
+  // In the order of windows, as a sum of float64 depends on it.
+  const scores = shares.flat().sort((a, b) => a.window - b.window);
   let [total, tokens] = [0, 0];
-  try {
-    for await (const { start, rows } of batchesOf(windows, { count, batch })) {
-      signal?.throwIfAborted();
-      const length = (rows[0] as Int32Array).length - 1;
-      const losses = await lossesOf(prepared, rows, start);
-      for (let row = 0; row < rows.length; row++) {
-        const scored = windows.newTargets(start + row);
-        const own = losses.subarray((row + 1) * length - scored, (row + 1) * length);
-        total += sumOf(own, start + row);
-        tokens += scored;
-      }
-      yield { kind: "progress", windows: start + rows.length, of: count, tokens, nll: total / tokens };
-    }
-  } finally {
-    prepared.dispose();
+  for (const { sum, targets } of scores) {
+    total += sum;
+    tokens += targets;
   }
   const nll = total / tokens;
   const seconds = (clock() - began) / 1000;
@@ -77,6 +71,48 @@ export async function* perplexity(model: Model, options: PerplexityOptions): Asy
   const leftOut = windows.scored + windows.leftOut - tokens;
   const sizes = { tokens, windows: count, context, stride, leftOut };
   yield { kind: "perplexity", nll, perplexity: Math.exp(nll), ...sizes, ...rates };
+}
+
+/** The score of one window. */
+interface WindowScore {
+  window: number;
+  /** sum of the negative log-likelihoods of its targets, nats */
+  sum: number;
+  targets: number;
+}
+
+interface WindowShare extends Sharing {
+  windows: TextWindows;
+  batch: number;
+  count: number;
+}
+
+/** The scores of this process's windows. */
+async function* scoresOf(
+  model: Model,
+  { windows, batch, count, ranks, signal }: WindowShare,
+): AsyncGenerator<PerplexityEvent, WindowScore[]> {
+  const scores: WindowScore[] = [];
+  let [total, tokens] = [0, 0];
+  const prepared = await inferenceAlike(model, ranks);
+  try {
+    for await (const { start, rows } of batchesOf(windows, { count, batch, ranks })) {
+      signal?.throwIfAborted();
+      const length = (rows[0] as Int32Array).length - 1;
+      const losses = await lossesOf(prepared, rows, start);
+      for (let row = 0; row < rows.length; row++) {
+        const targets = windows.newTargets(start + row);
+        const sum = sumOf(losses.subarray((row + 1) * length - targets, (row + 1) * length), start + row);
+        scores.push({ window: start + row, sum, targets });
+        total += sum;
+        tokens += targets;
+      }
+      yield { kind: "progress", windows: start + rows.length, of: count, tokens, nll: total / tokens };
+    }
+  } finally {
+    prepared.dispose();
+  }
+  return scores;
 }
 
 function noWindow({ context, leftOut }: TextWindows): EngineError {
@@ -88,12 +124,13 @@ function noWindow({ context, leftOut }: TextWindows): EngineError {
   );
 }
 
-/** Batches of windows of equal length; the last window may be shorter and is then a batch of its own. */
+/** This process's batches of windows of equal length; the last window may be shorter and is then a batch of its own. */
 async function* batchesOf(
   windows: TextWindows,
-  { count, batch }: { count: number; batch: number },
+  { count, batch, ranks }: Omit<WindowShare, "windows" | "signal">,
 ): AsyncGenerator<{ start: number; rows: Int32Array[] }> {
   for (let start = 0; start < count; start += batch) {
+    if (!isOwn(ranks, start / batch)) continue;
     const indices = Array.from({ length: Math.min(batch, count - start) }, (_, i) => start + i);
     const rows = await Promise.all(indices.map((i) => windows.read(i)));
     const last = rows.at(-1) as Int32Array;

@@ -18,6 +18,7 @@ import type { Source } from "./fetch.ts";
 import { fineTuned } from "./fine-tune.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
+import { announce } from "./orders.ts";
 import { askedCost, planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import { recordConversion } from "./results/conversion-record.ts";
@@ -206,9 +207,11 @@ async function* savedAndMeasured(
     }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
+  const { signal, ranks } = context;
+  await announce(ranks, { score: folder });
   const saved = yield* load(folder);
   try {
-    return yield* measure(saved, { data, signal: context.signal, folder });
+    return yield* measure(saved, { data, signal, ranks, folder });
   } finally {
     saved.dispose();
   }

@@ -3,6 +3,7 @@
 
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
 import { wordsAndBytes } from "../data/index.ts";
+import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
 import {
@@ -73,12 +74,13 @@ export interface TextEvaluation extends SplitSettings {
 /**
  * Measures the perplexity of a language model.
  * @param name folder, name on the Hub, or name of the zoo
+ * @param context.ranks processes that share the windows; the first one writes the results. Default: there is one
  * @throws SettingsError if the settings do not fit the model; StageError if it is not a language model
  */
 export async function* evaluateText(
   name: string,
   settings: TextEvaluation,
-  { origin, ...context }: StageContext & { origin: Origin },
+  { origin, ranks, ...context }: StageContext & { origin: Origin; ranks?: ProcessGroup | undefined },
 ) {
   const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype } = settings;
   const source = yield* fetchModel(name, context);
@@ -97,7 +99,7 @@ export async function* evaluateText(
     const texts = await openTexts({ ...places, config, column, encoding, context: length, stride, whole });
     try {
       const windows = firstWindows(yield* texts.windows(split), limit);
-      const score = yield* scoreText(model, { windows, signal, ...(batch !== undefined && { batch }) });
+      const score = yield* scoreText(model, { windows, ranks, signal, ...(batch !== undefined && { batch }) });
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const revisions = { revision: source.revision, datasetRevision: data.revision };
@@ -110,7 +112,9 @@ export async function* evaluateText(
         ...{ source, data, config, split, origin, settings: asked },
       };
       const evaluated = { model, source, scored, seconds: score.seconds };
-      if (settings.results !== undefined) await writeEvaluationResults(settings.results, evaluated, facts);
+      if (settings.results !== undefined && isFirst(ranks)) {
+        await writeEvaluationResults(settings.results, evaluated, facts);
+      }
       return { model: name, dataset, config, split, ...weights, ...revisions, ...score, ...units, relativeFlops };
     } finally {
       await texts.close();

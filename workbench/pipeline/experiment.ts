@@ -8,15 +8,16 @@ import { dirname, join, relative, resolve } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { isFirst } from "../distributed/process-group.ts";
+import { StoppedError } from "../distributed/shares.ts";
 import { makeRunFolder, type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
 import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
-import { dismiss } from "./fine-tune.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
+import { announce, dismiss } from "./orders.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
 import { follow } from "./ranks.ts";
@@ -60,7 +61,7 @@ export async function* experiment<Settings extends ExperimentSettings>(
     if (isFirst(ranks)) await expectSameSettings(folder, settings, domain.schema);
     yield* stages(domain, settings, run);
   } catch (error) {
-    const interrupted = context.signal.aborted;
+    const interrupted = context.signal.aborted || error instanceof StoppedError;
     if (!interrupted) failure = (error as Error).message;
     if (run.release) await recordFailure(folder, interrupted ? undefined : error);
     if (!interrupted) throw error;
@@ -206,7 +207,9 @@ async function* measureBase({ base, data, context, table }: Shared): AsyncGenera
   yield { kind: "stage", stage: "measure", of: "the base model", done: known !== undefined };
   if (known) return;
   const onDisk = source.head === undefined && { folder: source.folder };
-  const measured = yield* measure(yield* base.model(), { data, signal: context.signal, ...onDisk });
+  const { signal, ranks } = context;
+  await announce(ranks, { score: null });
+  const measured = yield* measure(yield* base.model(), { data, signal, ranks, ...onDisk });
   yield* table.add({ name, structure, stage: "before", ...measured });
 }
 

@@ -1,33 +1,15 @@
 // Trains a variant of an experiment, with a teacher if the settings ask for distillation. With several processes, the first
 // one tells the others which variant comes next, and all of them are here at the same time.
 
-import { z } from "zod";
-import type { ProcessGroup } from "../distributed/process-group.ts";
 import { forInference, type Model } from "../models/index.ts";
 import type { Ended } from "../train/index.ts";
 import type { Teacher } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
+import { announce } from "./orders.ts";
 import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { type TrainStageOptions, train } from "./train.ts";
 import type { Variant } from "./variants.ts";
-
-/** What the others are to do next: train a variant, or end. */
-export const ORDER = z.union([z.object({ variant: z.string() }), z.object({ ends: z.literal(true) })]);
-
-type Order = z.infer<typeof ORDER>;
-
-/**
- * Tells the other processes that the first one ends, and waits until they know, as it serves their meeting point.
- * @param failure why it ends, if it has failed; the others may be anywhere then, and are not waited for
- */
-export async function dismiss(ranks: ProcessGroup, failure: string | undefined): Promise<void> {
-  if (failure !== undefined) return ranks.tellFailure(failure);
-  await announce(ranks, { ends: true });
-  await ranks.barrier();
-}
-
-const announce = (ranks: ProcessGroup, order: Order): Promise<void> => ranks.tell(JSON.stringify(order));
 
 /** Options of `fineTuned`. */
 export interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "settings" | "data" | "board"> {
@@ -42,7 +24,7 @@ export interface FineTuneOptions extends Pick<TrainStageOptions, "folder" | "set
 export async function* fineTuned(model: Model, options: FineTuneOptions): AsyncGenerator<PipelineEvent, Ended> {
   const { folder, settings, variant, data, context, board } = options;
   const { signal, ranks } = context;
-  if (ranks?.rank === 0) await announce(ranks, { variant: variant.key });
+  await announce(ranks, { train: variant.key });
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {

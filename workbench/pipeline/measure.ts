@@ -5,6 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
 import type { ImageSet } from "../data/images/index.ts";
+import type { Sharing } from "../distributed/shares.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
@@ -16,9 +17,8 @@ import type { OpenData, Scored } from "./domains/domain.ts";
 import type { evaluationOptions } from "./domains/image-settings.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
-export interface MeasureOptions {
+export interface MeasureOptions extends Sharing {
   data: Pick<OpenData, "score">;
-  signal: AbortSignal;
   /** model folder whose size is measured. Default: the size is computed for saving the model as float32 */
   folder?: string;
 }
@@ -33,10 +33,10 @@ export type Measured = Scored &
 /** Scores a model on the test split, counts its multiply-adds, and determines its size. */
 export async function* measure(
   model: Model,
-  { data, signal, folder }: MeasureOptions,
+  { data, folder, ...sharing }: MeasureOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   const began = performance.now();
-  const scored = yield* data.score(model, signal);
+  const scored = yield* data.score(model, sharing);
   const seconds = (performance.now() - began) / 1000;
   const size = folder === undefined ? await sizeWhenSaved(model) : await sizeOnDisk(folder);
   return { ...scored, ...(await costFacts(model)), ...size, stageSeconds: { measure: seconds }, ...memoryFacts() };

@@ -1,11 +1,13 @@
 // An experiment over several processes. The first one does all that one process does. The others open the same data, wait
-// until it trains a variant, and train with it: they load the converted model from the run folder, which all of them see.
+// until it scores a model or trains a variant, and do it with it. They load models from the run folder, which all see.
 
 import { join } from "node:path";
 import type { ProcessGroup } from "../distributed/process-group.ts";
+import { StoppedError } from "../distributed/shares.ts";
 import { RUN_FILES } from "../report/index.ts";
-import { type FineTuneOptions, fineTuned, ORDER } from "./fine-tune.ts";
+import { type FineTuneOptions, fineTuned } from "./fine-tune.ts";
 import { load } from "./load.ts";
+import { ORDER } from "./orders.ts";
 import { type PipelineEvent, StageError } from "./stage.ts";
 import { settingsOf, type Variant } from "./variants.ts";
 
@@ -16,24 +18,49 @@ interface FollowOptions extends Omit<FineTuneOptions, "variant" | "folder" | "bo
 }
 
 /**
- * Trains with the first process until that one ends.
+ * Works with the first process until that one ends.
  * @throws EngineError if the first process has failed; StageError if it trains what this one was not asked for
  */
-export async function* follow({ ranks, variants, ...shared }: FollowOptions): AsyncGenerator<PipelineEvent> {
-  const { base, context, settings } = shared;
+export async function* follow(options: FollowOptions): AsyncGenerator<PipelineEvent> {
+  const { ranks, context } = options;
   for (;;) {
     const order = ORDER.parse(JSON.parse(await ranks.told(context.signal)));
     // The first process waits for this before it ends.
     if ("ends" in order) return await ranks.barrier();
-    const { variant, folder } = known(variants, order.variant);
-    const model = variant.converts
-      ? yield* load(join(folder, RUN_FILES.converted), { form: "trainable" })
-      : yield* base.copy();
     try {
-      yield* fineTuned(model, { ...shared, settings: settingsOf(variant, settings), variant, folder });
-    } finally {
-      model.dispose();
+      yield* "train" in order ? trained(order.train, options) : scored(order.score, options);
+    } catch (error) {
+      // The first process tells what is next: that it ends.
+      if (!(error instanceof StoppedError)) throw error;
     }
+  }
+}
+
+async function* trained(key: string, { variants, ...shared }: FollowOptions): AsyncGenerator<PipelineEvent> {
+  const { variant, folder } = known(variants, key);
+  const model = variant.converts
+    ? yield* load(join(folder, RUN_FILES.converted), { form: "trainable" })
+    : yield* shared.base.copy();
+  try {
+    yield* fineTuned(model, { ...shared, settings: settingsOf(variant, shared.settings), variant, folder });
+  } finally {
+    model.dispose();
+  }
+}
+
+async function* scored(
+  folder: string | null,
+  { base, data, ranks, context: { signal } }: FollowOptions,
+): AsyncGenerator<PipelineEvent> {
+  if (folder === null) {
+    yield* data.score(yield* base.model(), { signal, ranks });
+    return;
+  }
+  const model = yield* load(folder);
+  try {
+    yield* data.score(model, { signal, ranks });
+  } finally {
+    model.dispose();
   }
 }
 

@@ -94,7 +94,7 @@ async function fitOptions(
     ...(shrinkEvery !== undefined && { shrinkEvery }),
     evaluation: {
       every: { epochs: settings.evaluateEvery },
-      run: ({ signal }) => data.evaluate(model, signal),
+      run: ({ signal }) => data.evaluate(model, { signal, ranks }),
     },
     checkpoint: { every: { epochs: settings.checkpointEvery } },
     settings: { variant, ...teacher?.settings },

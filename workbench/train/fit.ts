@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
 import { isFirst } from "../distributed/process-group.ts";
+import { StoppedError } from "../distributed/shares.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";
@@ -234,7 +235,7 @@ class Run {
   /** Evaluates if it is due at this step. If the signal stops the evaluation, it stays due. */
   private async *evaluateIfDue(): AsyncGenerator<FitEvent> {
     const { evaluation, model, signal } = this.parts.options;
-    if (!this.evaluationIsDue() || signal?.aborted) return;
+    if (!this.evaluationIsDue() || (await anyStops(this.parts.options))) return;
     const lines: Metrics[] = [];
     if (evaluation) {
       const mode = model.masks.mode;
@@ -242,7 +243,7 @@ class Run {
       try {
         lines.push(...this.linesOf(await evaluation.run({ signal, step: this.step })));
       } catch (error) {
-        if (signal?.aborted) return;
+        if (signal?.aborted || error instanceof StoppedError) return;
         throw error;
       } finally {
         model.masks.mode = mode;

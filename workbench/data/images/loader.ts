@@ -3,6 +3,7 @@
 
 import os from "node:os";
 import { formatBytes } from "../../../hub/text/numbers.ts";
+import { isOwn } from "../../distributed/shares.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
 import { startPool } from "../worker-pool.ts";
@@ -132,7 +133,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
       return pool.workers;
     },
     read,
-    async *batches({ batch, limit = images.length, signal }) {
+    async *batches({ batch, limit = images.length, ranks, signal }) {
       const count = Math.min(limit, images.length);
       const waiting: { items: number[]; jobs: Promise<ImageAnswer>[] }[] = [];
       let next = 0;
@@ -140,10 +141,10 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
         signal?.throwIfAborted();
         while (next < count && waiting.length <= AHEAD) {
           const items = Array.from({ length: Math.min(batch, count - next) }, (_, i) => next + i);
-          waiting.push({ items, jobs: start(items, 0) });
+          if (isOwn(ranks, next / batch)) waiting.push({ items, jobs: start(items, 0) });
           next += items.length;
         }
-        const { items, jobs } = waiting.shift() as (typeof waiting)[number];
+        const { items, jobs } = waiting.shift() ?? { items: [], jobs: [] };
         const found = await gathered(items, jobs);
         if (found.items.length > 0) yield found;
       }

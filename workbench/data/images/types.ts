@@ -1,6 +1,7 @@
 // The interfaces of image data: sets of encoded images with labels, the options and events of opening one, and loaders
 // of batches.
 
+import type { Sharing } from "../../distributed/shares.ts";
 import type { ClassOrder } from "./sets/classes.ts";
 
 /** Location of the bytes of an encoded image. */
@@ -114,7 +115,10 @@ export interface ImageLoader {
    * @throws DataError if an image cannot be decoded; with `skipBad`, only if none of the batch can
    */
   read(items: readonly number[], options?: { seed?: number }): Promise<ImageBatch>;
-  /** Prepares all images in order, in batches, some of them ahead. Batches without readable images are left out. */
-  batches(options: { batch: number; limit?: number; signal?: AbortSignal | undefined }): AsyncGenerator<ImageBatch>;
+  /**
+   * Prepares all images in order, in batches, some of them ahead; with several processes, the batches of this one.
+   * Batches without readable images are left out.
+   */
+  batches(options: { batch: number; limit?: number } & Sharing): AsyncGenerator<ImageBatch>;
   close(): Promise<void>;
 }

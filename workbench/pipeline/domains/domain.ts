@@ -4,6 +4,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { z } from "zod";
 import type { MeasuredMetric } from "../../../hub/card/index.ts";
+import type { Sharing } from "../../distributed/shares.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { Model } from "../../models/index.ts";
 import type { RunRecord } from "../../report/index.ts";
@@ -73,9 +74,9 @@ export interface OpenData {
   /** the training task, with distillation if there is a teacher */
   task(model: Model, teacher: Teacher | undefined): Task;
   /** metrics on the test split, for a row of the comparison; the main metric comes first */
-  score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored>;
+  score(model: Model, sharing: Sharing): AsyncGenerator<PipelineEvent, Scored>;
   /** metrics on the validation split, during training */
-  evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
+  evaluate(model: Model, sharing: Sharing): Promise<Evaluation>;
   /** inputs for calibration */
   calibration(request: CalibrationRequest): CalibrationData;
   /** writes further files for the report, e.g. the confusion matrix of a classifier */

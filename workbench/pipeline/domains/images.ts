@@ -11,6 +11,7 @@ import {
   imageLoader,
   type TrainingTransform,
 } from "../../data/images/index.ts";
+import type { Sharing } from "../../distributed/shares.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
 import { describeModel, readConfigFields } from "../../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
@@ -135,17 +136,17 @@ class ImageData implements OpenData {
     });
   }
 
-  async *score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored> {
-    this.onTest = yield* this.scoreOn(this.opened.sets.test, model, signal);
+  async *score(model: Model, sharing: Sharing): AsyncGenerator<PipelineEvent, Scored> {
+    this.onTest = yield* this.scoreOn(this.opened.sets.test, model, sharing);
     yield* this.clipped();
     return rowOfImages(this.onTest, this.evaluation);
   }
 
-  async evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation> {
+  async evaluate(model: Model, sharing: Sharing): Promise<Evaluation> {
     const { trainSample: train, validation } = this.opened.sets;
     const values: Evaluation = {};
     for (const [split, images] of Object.entries({ train, validation })) {
-      const { top1, loss } = await resultOf(this.scoreOn(images, model, signal));
+      const { top1, loss } = await resultOf(this.scoreOn(images, model, sharing));
       values[split] = { top1, loss };
     }
     return values;
@@ -163,10 +164,10 @@ class ImageData implements OpenData {
 
   async *conclude(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void> {
     const { sets, settings, own } = this.opened;
-    const test = this.onTest ?? (yield* this.scoreOn(sets.test, model, signal));
-    const train = yield* this.scoreOn(sets.trainSample, model, signal);
+    const test = this.onTest ?? (yield* this.scoreOn(sets.test, model, { signal }));
+    const train = yield* this.scoreOn(sets.trainSample, model, { signal });
     const isOwn = sets.test !== sets.validation;
-    const validation = isOwn ? yield* this.scoreOn(sets.validation, model, signal) : test;
+    const validation = isOwn ? yield* this.scoreOn(sets.validation, model, { signal }) : test;
     yield* this.clipped();
     const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
     const scores = Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]);
@@ -188,8 +189,8 @@ class ImageData implements OpenData {
     return loader;
   }
 
-  private scoreOn(images: ImageSet, model: Model, signal: AbortSignal | undefined) {
-    return scoreImages(model, { loader: this.loaderOf(images), batch: this.opened.settings.microBatch, signal });
+  private scoreOn(images: ImageSet, model: Model, sharing: Sharing) {
+    return scoreImages(model, { loader: this.loaderOf(images), batch: this.opened.settings.microBatch, ...sharing });
   }
 
   /** One note for each set with clipped pixels. */

@@ -92,11 +92,11 @@ function openData(
         ...(teacher && { teacher }),
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
-    async *score(model, signal) {
-      return rowOfText(yield* scoreText(model, { windows: test, signal }));
+    async *score(model, sharing) {
+      return rowOfText(yield* scoreText(model, { windows: test, ...sharing }));
     },
-    async evaluate(model, signal) {
-      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
+    async evaluate(model, sharing) {
+      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, ...sharing }));
       return { validation: { nll, perplexity } };
     },
     calibration: ({ samples, batch, seed }) => ({

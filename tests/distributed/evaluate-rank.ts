@@ -1,0 +1,67 @@
+// One process of tests/distributed/evaluation.test.ts: measures small models, alone or as a rank. The task is JSON in the
+// first argument; the answer is one line.
+
+import process from "node:process";
+import { imageLoader } from "../../workbench/data/images/index.ts";
+import { type TokenFile, tokenWindows } from "../../workbench/data/index.ts";
+import { placeOf } from "../../workbench/distributed/place.ts";
+import { ProcessGroup } from "../../workbench/distributed/process-group.ts";
+import { openEngine } from "../../workbench/engine/index.ts";
+import { accuracy } from "../../workbench/evaluate/accuracy.ts";
+import { perplexity } from "../../workbench/evaluate/perplexity.ts";
+import { smallVit, VIT } from "../architectures/small-vision.ts";
+import { openImagesNow } from "../data/images/image-sets.ts";
+import { livelier, TINY, tinyGpt2 } from "../models/tiny.ts";
+import { reply } from "./start.ts";
+
+export interface EvaluateTask {
+  what: "texts" | "text" | "images";
+  /** folder of images */
+  dataset?: string;
+  /** id of a token of the last window, for an id that the vocabulary does not have */
+  token?: number;
+  /** a rank whose signal is aborted at its first window */
+  stopped?: number;
+}
+
+const clock = () => 0;
+
+/** 61 ids in windows of 11 and 12, of which the last is shorter. */
+function windowsOf(context: number, token = 0) {
+  const ids = Int32Array.from({ length: 61 }, (_, i) => (i === 58 ? token : (7 * i * i) % TINY.vocab_size));
+  const read = async (start: number, count: number) => ids.slice(start, start + count);
+  const counts = { rows: 1, words: 0, bytes: 0 };
+  const file: TokenFile = { path: "", length: 61, vocabSize: TINY.vocab_size, counts, read, close: async () => {} };
+  return tokenWindows(file, { context });
+}
+
+async function answerTo({ what, dataset, token, stopped }: EvaluateTask): Promise<unknown[]> {
+  await openEngine({ engine: "torch", threads: 1 });
+  const place = placeOf(process.env);
+  const ranks = place && (await ProcessGroup.join(place, { timeout: 60 }));
+  const stop = new AbortController();
+  const sharing = { ranks, signal: stop.signal, clock };
+  const results: unknown[] = [];
+  const take = async (events: AsyncGenerator<{ kind: string }>) => {
+    for await (const event of events) {
+      if (stopped !== undefined && ranks?.rank === stopped) stop.abort();
+      if (event.kind !== "progress") results.push(event);
+    }
+  };
+  if (what === "images") {
+    const images = await openImagesNow({ dataset: dataset as string, split: "train", cache: `${dataset}/cache` });
+    const half = [0.5, 0.5, 0.5] as const;
+    const preparation = { size: 16, transform: "evaluate" as const, mean: half, std: half, skipBad: true, workers: 0 };
+    const loader = imageLoader(images, preparation);
+    for (const batch of [2, 8, 100]) await take(accuracy(smallVit(VIT) as never, { loader, batch, ...sharing }));
+    return results;
+  }
+  const model = livelier(tinyGpt2());
+  const cases = what === "text" ? [[12, 1]] : [[11, 1], [11, 2], [12, 2], [12, 3], [12, 9]]; // biome-ignore format: pairs
+  for (const [context, batch] of cases as [number, number][]) {
+    await take(perplexity(model, { windows: windowsOf(context, token), batch, ...sharing }));
+  }
+  return results;
+}
+
+await reply(answerTo);

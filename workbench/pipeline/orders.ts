@@ -1,0 +1,29 @@
+// What the first of several processes tells the others to do, which otherwise wait for it.
+
+import { z } from "zod";
+import type { ProcessGroup } from "../distributed/process-group.ts";
+
+/** To train a variant, to score a model with the first process, or to end. */
+export const ORDER = z.union([
+  z.object({ train: z.string() }),
+  /** the folder of the model; null is the base model */
+  z.object({ score: z.string().nullable() }),
+  z.object({ ends: z.literal(true) }),
+]);
+
+type Order = z.infer<typeof ORDER>;
+
+/** Tells the others what is next, if this is the first of several processes. */
+export async function announce(ranks: ProcessGroup | undefined, order: Order): Promise<void> {
+  if (ranks?.rank === 0) await ranks.tell(JSON.stringify(order));
+}
+
+/**
+ * Tells the other processes that the first one ends, and waits until they know, as it serves their meeting point.
+ * @param failure why it ends, if it has failed; the others may be anywhere then, and are not waited for
+ */
+export async function dismiss(ranks: ProcessGroup, failure: string | undefined): Promise<void> {
+  if (failure !== undefined) return ranks.tellFailure(failure);
+  await announce(ranks, { ends: true });
+  await ranks.barrier();
+}

@@ -279,9 +279,12 @@ test("a file that is written over while it is served arrives whole or not at all
   })();
   let whole = 0;
   while ((await Promise.race([writer, "writing"])) === "writing") {
-    const answer = await request("/me/m/resolve/main/a.txt");
-    const text = await answer.text().catch(() => undefined);
-    if (answer.status !== 200 || text === undefined) continue;
+    // A file that changes ends the connection, before the client has the head of the answer or after it.
+    const answer = await request("/me/m/resolve/main/a.txt").catch((error) => {
+      if (error.code !== "ECONNRESET") throw error;
+    });
+    const text = await answer?.text().catch(() => undefined);
+    if (answer?.status !== 200 || text === undefined) continue;
     whole++;
     const etag = new Bun.CryptoHasher("sha1").update(`blob ${text.length}\0${text}`).digest("hex");
     expect(answer.headers.get("etag")).toBe(`"${etag}"`);

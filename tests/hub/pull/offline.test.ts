@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { bytesOf, COMMIT, type HostileHub, hostileHub, tagOf } from "../hostile-server.ts";
 import { temporaryFolder } from "../temporary.ts";
@@ -182,11 +182,12 @@ test.skipIf(!mayMount)("a disk that fills up meanwhile is one line, and no file 
   mounted(cache, "size=240k");
   try {
     // Somebody else takes the room once the file is on its way.
-    hub.fault = (what) => (what === "model.safetensors" ? { slow: 15 } : undefined);
-    const pulling = failureOf(pullAll({ endpoint: hub.url, cache }));
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    await writeFile(`${cache}/other`, new Uint8Array(120_000)).catch(() => {});
-    const error = await pulling;
+    hub.fault = (what) => {
+      if (what !== "model.safetensors") return undefined;
+      if (!existsSync(`${cache}/other`)) writeFileSync(`${cache}/other`, new Uint8Array(120_000));
+      return { slow: 15 };
+    };
+    const error = await failureOf(pullAll({ endpoint: hub.url, cache }));
     expect(error.code).toBe("no-space");
     expect(error.message).toMatch(/is full; free some space and pull again: downloaded bytes are kept$/);
     const offline = await failureOf(pullAll({ endpoint: NOWHERE, cache, offline: true }));

@@ -8,7 +8,7 @@ import { type PullEvent, type Pulled, type PullOptions, pull } from "../../../hu
 export const REPO: RepoName = { type: "model", id: "x/y", revision: "main" };
 
 /** Retries without the waits, so that tests take no time over them. */
-export const HASTY = { attempts: 4, firstDelayMs: 1, longestDelayMs: 5, stallMs: 300 };
+export const HASTY = { attempts: 4, firstDelayMs: 1, longestDelayMs: 5, stallMs: 1000 };
 
 export interface PullRun {
   pulled: Pulled;

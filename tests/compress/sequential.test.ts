@@ -120,7 +120,7 @@ forEachEngine("sequential calibration", (engine) => {
       const calibration = await SequentialCalibration.open(model, given(inputs()), {
         ...{ layers, forward, damping: DAMPING },
       });
-      const { order } = calibration;
+      const order = calibration.groups.flat();
       expect(order.toSorted()).toEqual(layers.toSorted());
       for (const [i, name] of order.entries()) {
         const weight = denseWeight(model, name);
@@ -156,7 +156,7 @@ forEachEngine("sequential calibration", (engine) => {
       const how = { layers, forward, signal: abort.signal };
       const calibration = await SequentialCalibration.open(model, given(texts(50)()), how);
       const convertAll = async () => {
-        for (const name of calibration.order) {
+        for (const name of calibration.groups.flat()) {
           for await (const { inputs } of calibration.provide(name)) {
             if (way === "stopped" && inputs === 2) abort.abort();
             if (way === "abandoned in a step" && inputs === 0) return;

@@ -47,6 +47,7 @@ export async function reply<Task>(answerTo: (task: Task) => Promise<unknown>): P
     (given) => [given, 0] as const,
     (error: Error) => [{ error: error.message }, 3] as const,
   );
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  // A long answer is in the pipe only when this ends.
+  await new Promise((done) => process.stdout.write(`${JSON.stringify(answer)}\n`, done));
   process.exit(code);
 }

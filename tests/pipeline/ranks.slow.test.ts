@@ -16,7 +16,8 @@ import { timeless } from "./timeless.ts";
 import { environmentOf, makeTinyHub, QUICK, RECIPE } from "./tiny-hub.ts";
 
 const folder = temporaryFolder();
-const torch = pythonWith("torch");
+// Its torchrun has the options that are documented.
+const torch = pythonWith("torch.uint64");
 const state = buildState();
 const PATIENCE = 240_000;
 let place: { hub: string; work: string };

@@ -12,6 +12,7 @@ import {
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
+import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
 import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibration/calibrate.ts";
@@ -46,9 +47,9 @@ import {
   FORCE,
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
-  openEngineFor,
 } from "./shared/options.ts";
-import { verb } from "./shared/program.ts";
+import { UsageError, verb } from "./shared/program.ts";
+import { openEngineAndJoin } from "./shared/ranks.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
@@ -127,18 +128,25 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (isReorderOnly(options)) return reorderOnly(name, options);
   const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
+  const { engine, ranks } = await openEngineAndJoin(options);
+  if (ranks && options.check !== undefined) throw new UsageError("--check works in one process only; start one");
+  // Only the first of several processes prints and writes.
+  const isQuiet = !isFirst(ranks);
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const kept = options.check === undefined ? "finished layers" : "finished layers and measurements";
   const interrupted = `interrupted; ${kept} are kept: run the same command again to resume`;
   const show = (event: PipelineEvent) => {
-    if (json) return;
+    if (json || isQuiet) return;
     if (event.kind === "inner" && event.of === "reorder" && event.event.kind === "reordered") {
       print([`reordered by ${event.event.order}`, ...reorderedLines(event.event)].join("\n  "));
     }
     if (event.kind === "planned") print(printPlan(event.plan, { model: name, palette }));
   };
-  const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
+  const done = await runStages({ interrupted, json, show, quiet: isQuiet }, (context) =>
+    convertAndSave(name, options, { ...context, engine, ranks }),
+  );
+  if (isQuiet) return;
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) {
     const text = printConversion(done.conversion, done.written, { plan: done.plan, palette });
@@ -151,7 +159,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
 const isPlannedLater = ({ init, allocate: allocation, calibrate }: ConvertVerbOptions): boolean =>
   isAllocatedLater({ allocation, init, isCalibrated: calibrate !== undefined });
 
-/** The result of the verb; a dry run has the plan only. */
+/** The result of the verb; a dry run, and a process that is not the first one, have the plan only. */
 type Done =
   | { plan: ConversionPlan; written?: undefined }
   | (Converted & { written: Written; outcome?: CheckOutcome; checkText?: string[] });
@@ -160,11 +168,10 @@ type Done =
 async function* convertAndSave(
   name: string,
   options: ConvertVerbOptions,
-  context: StageContext,
+  { engine, ranks, ...context }: StageContext & { engine: Engine; ranks: ProcessGroup | undefined },
 ): AsyncGenerator<PipelineEvent, Done> {
   const { allocate: allocation, init, seed, searchSteps, quantum, blockRank, stableBlocks, dryRun } = options;
   const source = yield* fetchModel(name, context);
-  const engine = await openEngineFor(options);
   const model = yield* load(source.folder, { dtype: options.dtype });
   try {
     const began = performance.now();
@@ -192,7 +199,7 @@ async function* convertAndSave(
     let outcome: CheckOutcome | undefined;
     try {
       checked = yield* openConversionCheck(options, { model, source, engine, context });
-      const convert = { plan, ...chosen, ...calibrated, finished, signal: context.signal };
+      const convert = { plan, ...chosen, ...calibrated, finished, ranks, signal: context.signal };
       if (checked) {
         const limit = options.maxLossIncrease;
         const result = yield* convertChecked(model, { ...checked, limit, convert });
@@ -201,6 +208,7 @@ async function* convertAndSave(
     } finally {
       notes = [...((await data?.close()) ?? []), ...((await checked?.check.close()) ?? [])];
     }
+    if (!isFirst(ranks)) return { plan: converted.plan };
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
     await finished.remove(converted.plan.layers.map((layer) => layer.name));

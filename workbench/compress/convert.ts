@@ -4,6 +4,8 @@
 import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
 import type { Counts } from "../architectures/count.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
+import { shared } from "../distributed/shares.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { releaseMemory } from "../engine/ops/index.ts";
 import { SharedWhitening, type Whitening } from "../gblr/init/index.ts";
@@ -20,6 +22,7 @@ import {
   type StartedLayer,
   type StartOptions,
 } from "../structures/structure.ts";
+import { cut, dealt } from "./dealt-layers.ts";
 import { Decompositions } from "./decompositions.ts";
 import { type FinishedLayers, Keeper } from "./finished-layers.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
@@ -57,10 +60,18 @@ export interface ConvertOptions {
   stableBlocks?: boolean | undefined;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
-  /** names of the layers in the order in which they are converted. Default: the order of the plan */
-  order?: readonly string[] | undefined;
+  /**
+   * names of the layers in the order in which they are converted, in groups: the result of a layer does not depend on
+   * others of its group. Default: one group in the order of the plan
+   */
+  groups?: readonly (readonly string[])[] | undefined;
   /** keeps finished layers on disk, and reads those of an earlier process. Default: none are kept */
   finished?: FinishedLayers | undefined;
+  /**
+   * processes that share the layers of each group. They have the same plan, and read the layers of the others from
+   * `finished`, whose folder all of them see; a layer that is not there is converted again. Default: there is one process
+   */
+  ranks?: ProcessGroup | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
@@ -92,8 +103,9 @@ export type ConvertEvent =
   | { kind: "layer"; name: string; index: number; of: number }
   | SearchProgress
   | SequentialProgress
+  /** follows a `layer`, unless another process has converted it */
   | { kind: "replaced"; layer: ConvertedLayer }
-  /** like `replaced`, for a layer that an earlier process has converted; there is no event `layer` for it */
+  /** like `replaced`, for a layer that an earlier process has converted */
   | { kind: "restored"; layer: ConvertedLayer; index: number; of: number }
   | ({ kind: "converted" } & Conversion);
 
@@ -118,25 +130,14 @@ export async function* convert(
   const done = new Map<string, ConvertedLayer>();
   const finished = options.finished && new Keeper(options.finished.with(settingsOf(plan, { ...options, init })));
   const whitening = new SharedWhitening(options.whitening ?? "cholesky");
+  const work = { ...options, plan, init, kept: finished, sharedWhitening: whitening, done };
+  const { ranks, signal } = options;
+  if (ranks) ranks.during = "a conversion";
   try {
-    for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
-      options.signal?.throwIfAborted();
-      takeApart(model, [layer]);
-      const restored = await restoredLayer(model, layer, finished);
-      if (restored) {
-        done.set(layer.name, restored);
-        yield { kind: "restored", layer: restored, index, of: plan.layers.length };
-        continue;
-      }
-      yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
-      whitening.use(options.covariances?.get(layer.name));
-      const converted = yield* convertLayer(model, layer, { ...options, plan, init });
-      done.set(layer.name, converted);
-      await finished?.keep(model, converted);
-      // The dense weight's memory is of no use to the factors, whose sizes are others.
-      releaseMemory();
-      yield { kind: "replaced", layer: converted };
-      await eventLoopTurn();
+    for (const group of groupsOf(plan.layers, options)) {
+      const share = dealt(group, ranks);
+      yield* shared(convertAll(model, share.own, work), { ranks, signal });
+      yield* takeOver(model, share.others, work);
     }
   } finally {
     whitening.release();
@@ -175,10 +176,68 @@ async function restoredLayer(
   return found.layer;
 }
 
-function inOrder(layers: readonly PlannedLayer[], order: readonly string[] | undefined): readonly PlannedLayer[] {
-  if (!order) return layers;
-  const places = new Map(order.map((name, place) => [name, place]));
-  return layers.toSorted((a, b) => (places.get(a.name) ?? 0) - (places.get(b.name) ?? 0));
+/** The layers of the plan in their groups. With several processes, large groups are cut. */
+function groupsOf(layers: readonly PlannedLayer[], { groups, ranks }: ConvertOptions): readonly PlannedLayer[][] {
+  const named = new Map(layers.map((layer) => [layer.name, layer]));
+  const all = groups ?? [layers.map(({ name }) => name)];
+  const found = all.map((names) => names.map((name) => named.get(name) as PlannedLayer));
+  return ranks ? found.flatMap((group) => cut(group, ranks.size)) : found;
+}
+
+interface Work extends LayerOptions {
+  kept: Keeper | undefined;
+  sharedWhitening: SharedWhitening;
+  /** the layers that are converted, by name */
+  done: Map<string, ConvertedLayer>;
+}
+
+/** Converts layers one after the other, or puts those of an earlier process in place. */
+async function* convertAll(
+  model: Model,
+  layers: readonly PlannedLayer[],
+  work: Work,
+): AsyncGenerator<ConvertEvent, number> {
+  const { plan, signal, covariances, kept, sharedWhitening, done } = work;
+  const of = plan.layers.length;
+  for (const layer of layers) {
+    signal?.throwIfAborted();
+    takeApart(model, [layer]);
+    const restored = await restoredLayer(model, layer, kept);
+    const index = done.size;
+    if (restored) {
+      done.set(layer.name, restored);
+      yield { kind: "restored", layer: restored, index, of };
+      continue;
+    }
+    yield { kind: "layer", name: layer.name, index, of };
+    sharedWhitening.use(covariances?.get(layer.name));
+    const converted = yield* convertLayer(model, layer, work);
+    done.set(layer.name, converted);
+    await kept?.keep(model, converted);
+    // The dense weight's memory is of no use to the factors, whose sizes are others.
+    releaseMemory();
+    yield { kind: "replaced", layer: converted };
+    await eventLoopTurn();
+  }
+  return layers.length;
+}
+
+/** Puts layers that other processes have converted in place. */
+async function* takeOver(
+  model: Model,
+  layers: readonly PlannedLayer[],
+  work: Work,
+): AsyncGenerator<ConvertEvent, void> {
+  for (const layer of layers) {
+    takeApart(model, [layer]);
+    const restored = await restoredLayer(model, layer, work.kept);
+    if (!restored) {
+      yield* convertAll(model, [layer], work);
+      continue;
+    }
+    work.done.set(layer.name, restored);
+    yield { kind: "replaced", layer: restored };
+  }
 }
 
 /**

@@ -105,9 +105,9 @@ export class SequentialCalibration {
     }
   }
 
-  /** Names of the layers in the order in which they must be converted. */
-  get order(): string[] {
-    return this.streams.groups.flatMap(({ inputs }) => inputs.flatMap(({ layers }) => layers));
+  /** Names of the layers in the order in which they must be converted; those of a group see the same earlier layers. */
+  get groups(): string[][] {
+    return this.streams.groups.map(({ inputs }) => inputs.flatMap(({ layers }) => layers));
   }
 
   /** Makes covariance and correction of a layer available: calibrates its group, unless it is the current one. */

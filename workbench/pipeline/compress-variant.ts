@@ -5,22 +5,20 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { FinishedLayers, INIT_KINDS, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import type { Model } from "../models/index.ts";
 import { RUN_FILES, updateRun } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { CalibrationCache } from "./calibration/cache.ts";
-import { hashedCalibration } from "./calibration/hash.ts";
-import { convertModel, type PlanRequest } from "./convert.ts";
+import { convertVariant, finishedLayers } from "./convert-variant.ts";
 import type { OpenData } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
 import { fineTuned } from "./fine-tune.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
-import { announce } from "./orders.ts";
-import { askedCost, planVariant, targetOf } from "./plan.ts";
-import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
+import { askedCost, targetOf, type VariantPlan } from "./plan.ts";
+import { announce } from "./ranks/orders.ts";
+import { NO_ORDER, reorderText, reorderTexts } from "./reorder.ts";
 import { recordConversion } from "./results/conversion-record.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
@@ -133,10 +131,9 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const finished = new FinishedLayers(`${place}.layers`, variant.key);
-    const { seconds, layers, facts } = yield* conversion(model, finished, options);
+    const { seconds, layers, facts } = yield* conversion(model, options);
     const measured = yield* savedAndMeasured(model, place, options);
-    await finished.remove(layers);
+    await finishedLayers(options).remove(layers);
     const stageSeconds = { ...facts.stageSeconds, ...measured.stageSeconds };
     yield* table.add({ ...rowOf(options, "before"), ...facts, ...measured, seconds, stageSeconds });
     return { model, seconds, facts };
@@ -152,33 +149,22 @@ function ownModel({ base, isLast, settings, teacher }: VariantOptions): AsyncGen
   return isLast && !teaches ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns what is known of it, and the names of the converted layers */
+/** Converts the model, with other processes if there are any, and records the result. */
 async function* conversion(
   model: Model,
-  finished: FinishedLayers,
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
-  const { folder, variant, settings, context, data, cache } = options;
-  const { seed, searchSteps, locations, quantum, blockRank, stableBlocks } = settings;
-  const { sequential, damping, whitening, maskSigma } = settings;
-  const { calibrationSamples: samples, calibrationSeed, microBatch: batch } = settings;
-  const { init, allocation } = variant;
+  const { folder, variant, context } = options;
   const began = performance.now();
-  const plan = async (request: PlanRequest) => {
-    const planned = await planVariant(model, variant, { settings, ...request });
-    await updateRun(folder, { targetCost: targetOf(planned) });
-    return planned.start;
-  };
-  const isCalibrated = needsCalibration(init) || INIT_KINDS[init].isByOutputs || allocation === "loss" || sequential;
-  const chosen = { samples, batch, seed: calibrationSeed };
-  const calibration = isCalibrated ? hashedCalibration(data.calibration(chosen)) : undefined;
-  const search = { init, seed, searchSteps, locations, quantum, blockRank, stableBlocks };
-  const how = { allocation, ...search, signal: context.signal };
-  const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
-  const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
-  const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
+  await announce(context.ranks, { convert: variant.key });
+  const planned = (plan: VariantPlan) => updateRun(folder, { targetCost: targetOf(plan) });
+  const {
+    conversion,
+    calibration,
+    reordered,
+    earlierSeconds = 0,
+  } = yield* convertVariant(model, { ...options, planned });
   await recordConversion(folder, conversion);
-  if (maskSigma !== undefined && structureNamed(variant.structure).hasWidths) model.masks.sigma = maskSigma;
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);

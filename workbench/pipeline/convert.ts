@@ -12,6 +12,7 @@ import {
   INIT_KINDS,
   type Init,
 } from "../compress/index.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationResults } from "./calibration/cache.ts";
@@ -72,6 +73,8 @@ export interface ConvertStageOptions {
   cache?: CalibrationResults | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
+  /** processes that share the layers, all of which call this, see `ConvertOptions.ranks`. Default: there is one */
+  ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
 
@@ -107,7 +110,7 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening, ranks } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const { needsImportance } = INIT_KINDS[init];
@@ -123,6 +126,7 @@ export async function* convertModel(
   let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
+    if (!isLater) plan = await planOfFirst(ranks, plan);
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
@@ -132,7 +136,7 @@ export async function* convertModel(
     }
     if (isLater && seen) {
       const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
-      plan = await options.plan({ allocation, init, decompositions, ...request });
+      plan = await planOfFirst(ranks, await options.plan({ allocation, init, decompositions, ...request }));
       yield { kind: "planned", plan };
     }
     if (data && sequential) {
@@ -143,10 +147,10 @@ export async function* convertModel(
       for (const { name } of plan.layers.slice(0, 1)) yield* seen.provide(name);
     }
     const source = sequence ?? seen;
-    const { current: covariances, order } = source ?? {};
+    const { current: covariances, conversionGroups: groups } = source ?? {};
     const calibrated = {
       ...(covariances && { covariances }),
-      order,
+      groups,
       ...(sequence && { corrections: sequence.corrections }),
     };
     // Mostly, a pass over the data has found its hash by now, so that it is not read once more.
@@ -161,6 +165,7 @@ export async function* convertModel(
       decompositions,
       signal,
       finished,
+      ranks,
       whitening,
       importances: felt?.importances,
       ...(locations !== undefined && { locations }),
@@ -172,6 +177,8 @@ export async function* convertModel(
       if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
+      // The first process may remove the finished layers when all have read them.
+      await ranks?.barrier();
       const { kind: _, ...conversion } = event;
       const used = sequence && { damping: sequence.damping };
       return {
@@ -190,6 +197,14 @@ export async function* convertModel(
     sequence?.dispose();
     for (const importance of felt?.importances.values() ?? []) importance.dispose();
   }
+}
+
+/** The plan of the first process: those of others may differ, as other processors round differently. */
+async function planOfFirst(ranks: ProcessGroup | undefined, plan: ConversionPlan): Promise<ConversionPlan> {
+  if (!ranks) return plan;
+  if (ranks.rank > 0) return JSON.parse(await ranks.told()) as ConversionPlan;
+  await ranks.tell(JSON.stringify(plan));
+  return plan;
 }
 
 /** Covariances for a global allocation by output errors, if they are in memory together; else the singular values. */

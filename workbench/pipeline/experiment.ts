@@ -17,10 +17,10 @@ import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
-import { announce, dismiss } from "./orders.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
-import { follow } from "./ranks.ts";
+import { follow } from "./ranks/follow.ts";
+import { announce, dismiss } from "./ranks/orders.ts";
 import { dataFacts, engineFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -100,9 +100,11 @@ async function* stages<Settings extends ExperimentSettings>(
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
     const { ranks } = context;
+    const { name, revision } = source;
+    const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
     if (ranks && !isFirst(ranks)) {
       const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
-      return yield* follow({ ranks, variants: own, settings, context, base, teacher, data });
+      return yield* follow({ ranks, variants: own, settings, context, base, teacher, data, cache });
     }
     // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
     if (settings.fresh || !(await isRun(folder))) {
@@ -115,8 +117,6 @@ async function* stages<Settings extends ExperimentSettings>(
     if (settings.tensorboard !== undefined) await makeRunFolder(settings.tensorboard);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder, variants);
-    const { name, revision } = source;
-    const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
     const shared = { settings, context, base, teacher, data, table, cache };
     const boardOf = (own: string) => boardFolder(settings, { run: folder, own });
     yield* measureBase(shared);

@@ -6,7 +6,7 @@ import type { Ended } from "../train/index.ts";
 import type { Teacher } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
-import { announce } from "./orders.ts";
+import { announce } from "./ranks/orders.ts";
 import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { type TrainStageOptions, train } from "./train.ts";
 import type { Variant } from "./variants.ts";

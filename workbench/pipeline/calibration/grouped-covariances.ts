@@ -43,9 +43,9 @@ export class GroupedCovariances {
     return this.groups.length > 1;
   }
 
-  /** names of the layers in the order of conversion; undefined for the order of the plan */
-  get order(): string[] | undefined {
-    return this.isSplit ? this.groups.flatMap((layers) => layers.map(({ name }) => name)).toReversed() : undefined;
+  /** names of the layers in the order of conversion, see `ConvertOptions.groups`; undefined for the order of the plan */
+  get conversionGroups(): readonly (readonly string[])[] | undefined {
+    return this.isSplit ? this.groupsBackwards.map((layers) => layers.map(({ name }) => name).toReversed()) : undefined;
   }
 
   /** the groups in the order in which they are calibrated */

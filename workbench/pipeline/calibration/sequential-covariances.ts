@@ -56,9 +56,9 @@ export class SequentialCovariances {
     return this.calibration.corrections;
   }
 
-  /** names of the layers in the order of conversion */
-  get order(): readonly string[] {
-    return this.calibration.order;
+  /** names of the layers in the order of conversion, see `ConvertOptions.groups` */
+  get conversionGroups(): readonly (readonly string[])[] {
+    return this.calibration.groups;
   }
 
   get damping(): number {

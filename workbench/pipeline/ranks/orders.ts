@@ -1,13 +1,16 @@
 // What the first of several processes tells the others to do, which otherwise wait for it.
 
 import { z } from "zod";
-import type { ProcessGroup } from "../distributed/process-group.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
 
-/** To train a variant, to score a model with the first process, or to end. */
+/** To convert, score or train with the first process, or to end. */
 export const ORDER = z.union([
-  z.object({ train: z.string() }),
+  /** key of a variant */
+  z.object({ convert: z.string() }),
   /** the folder of the model; null is the base model */
   z.object({ score: z.string().nullable() }),
+  /** key of a variant */
+  z.object({ train: z.string() }),
   z.object({ ends: z.literal(true) }),
 ]);
 

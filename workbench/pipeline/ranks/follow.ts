@@ -1,18 +1,21 @@
 // An experiment over several processes. The first one does all that one process does. The others open the same data, wait
-// until it scores a model or trains a variant, and do it with it. They load models from the run folder, which all see.
+// until it converts, scores or trains a model, and do it with it. They load models from the run folder, which all see.
 
 import { join } from "node:path";
-import type { ProcessGroup } from "../distributed/process-group.ts";
-import { StoppedError } from "../distributed/shares.ts";
-import { RUN_FILES } from "../report/index.ts";
-import { type FineTuneOptions, fineTuned } from "./fine-tune.ts";
-import { load } from "./load.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
+import { StoppedError } from "../../distributed/shares.ts";
+import { RUN_FILES } from "../../report/index.ts";
+import type { CalibrationCache } from "../calibration/cache.ts";
+import { convertVariant } from "../convert-variant.ts";
+import { type FineTuneOptions, fineTuned } from "../fine-tune.ts";
+import { load } from "../load.ts";
+import { type PipelineEvent, StageError } from "../stage.ts";
+import { settingsOf, type Variant } from "../variants.ts";
 import { ORDER } from "./orders.ts";
-import { type PipelineEvent, StageError } from "./stage.ts";
-import { settingsOf, type Variant } from "./variants.ts";
 
 interface FollowOptions extends Omit<FineTuneOptions, "variant" | "folder" | "board"> {
   ranks: ProcessGroup;
+  cache: CalibrationCache;
   /** each with its run folder */
   variants: readonly { variant: Variant; folder: string }[];
 }
@@ -28,11 +31,24 @@ export async function* follow(options: FollowOptions): AsyncGenerator<PipelineEv
     // The first process waits for this before it ends.
     if ("ends" in order) return await ranks.barrier();
     try {
-      yield* "train" in order ? trained(order.train, options) : scored(order.score, options);
+      if ("convert" in order) yield* converted(order.convert, options);
+      else if ("score" in order) yield* scored(order.score, options);
+      else yield* trained(order.train, options);
     } catch (error) {
       // The first process tells what is next: that it ends.
       if (!(error instanceof StoppedError)) throw error;
     }
+  }
+}
+
+async function* converted(key: string, options: FollowOptions): AsyncGenerator<PipelineEvent> {
+  const { variants, base, settings } = options;
+  const { variant, folder } = known(variants, key);
+  const model = yield* base.copy();
+  try {
+    yield* convertVariant(model, { ...options, variant, folder, settings: settingsOf(variant, settings) });
+  } finally {
+    model.dispose();
   }
 }
 

@@ -10,7 +10,8 @@ export const environment = (rank: number, size: number, port: number): Record<st
   ...{ MASTER_ADDR: "127.0.0.1", MASTER_PORT: `${port}` },
 });
 
-function answerOf(child: ChildProcess): Promise<unknown> {
+/** What a rank has answered when it has ended. */
+export function answerOf(child: ChildProcess): Promise<unknown> {
   let text = "";
   child.stdout?.on("data", (data) => {
     text += data;
@@ -21,24 +22,29 @@ function answerOf(child: ChildProcess): Promise<unknown> {
 }
 
 /**
- * The answers of the ranks that are started, in their order.
+ * Starts ranks.
  * @param script of this folder; it gets the task as JSON
  * @param size of the group; 0 starts one process that is no rank
+ * @param options.started number of the ranks that are started. Default: all
  */
-export async function answers(
+export async function startRanks(
   script: string,
   task: unknown,
   size: number,
   { started = Math.max(size, 1) }: { started?: number } = {},
-): Promise<unknown[]> {
+): Promise<ChildProcess[]> {
   const port = await freePort();
-  const ranks = Array.from({ length: started }, (_, rank) =>
+  return Array.from({ length: started }, (_, rank) =>
     spawn(process.execPath, [path.join(import.meta.dirname, script), JSON.stringify(task)], {
       env: { ...process.env, ...(size > 0 && environment(rank, size, port)) },
       stdio: ["ignore", "pipe", "inherit"],
     }),
   );
-  return Promise.all(ranks.map(answerOf));
+}
+
+/** The answers of ranks that are started in this way, in their order. */
+export async function answers(...started: Parameters<typeof startRanks>): Promise<unknown[]> {
+  return Promise.all((await startRanks(...started)).map(answerOf));
 }
 
 /** What a script does in a rank: answers the task of its first argument with one line, and ends. */

@@ -51,6 +51,25 @@ test("--json is one document that says how the text came about", () => {
   expect(said.text).toMatch(/^[a-z]{23}$/);
 });
 
+test("--draft gives the same greedy text, and says how many of its tokens were kept", async () => {
+  await saveModelNow(livelier(tinyGpt2({ vocab_size: 26, n_positions: 24, eos_token_id: null }), 5), folder("draft"));
+  const args = [folder("model"), "ab", "--temperature", "0", "--json", "--engine", "cpu", "--tokens", "12"];
+  const alone = JSON.parse(generate(args).stdout);
+  for (const draft of ["draft", "model"]) {
+    const { code, stdout, stderr } = generate([...args, "--draft", folder(draft), "--draft-tokens", "2"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const said = JSON.parse(stdout);
+    expect(said.ids).toEqual(alone.ids);
+    expect(said.draft.model).toBe(folder(draft));
+    // All of its own tokens: four rounds of two and one more.
+    if (draft === "model") expect(said.draft).toMatchObject({ drafted: 8, kept: 8 });
+  }
+  expect(generate([...args, "--draft-tokens", "2"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("--draft-tokens needs a draft; give --draft a model"),
+  });
+});
+
 test("a text ends where generation_config.json says, which stands over config.json", async () => {
   const args = ["abc", "--temperature", "0", "--json", "--engine", "cpu"];
   const said = (name: string) =>

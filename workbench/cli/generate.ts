@@ -25,13 +25,22 @@ import {
   generationSettings,
   reportedSettings,
 } from "./shared/generation-options.ts";
-import { addInferenceOptions, addWeightType, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
-import { CommandFailed, verb } from "./shared/program.ts";
+import {
+  addInferenceOptions,
+  addWeightType,
+  countFrom,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  openEngineFor,
+} from "./shared/options.ts";
+import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
 
 interface GenerateVerbOptions extends OpenEngineOptions, GenerationFlags {
   dtype?: WeightType;
+  draft?: string;
+  draftTokens?: number;
   json?: boolean;
 }
 
@@ -44,16 +53,26 @@ export function addGenerate(program: Command): void {
     example: [
       "gblr generate openai-community/gpt2 'The tower is' --tokens 40 --top-k 50 --seed 1",
       "echo 'The tower is' | gblr generate runs/gpt2-gaudi - --temperature 0 --json",
+      "gblr generate openai-community/gpt2 'The tower is' --draft runs/gpt2-gaudi",
     ].join("\n"),
   })
     .argument("<model>", MODEL_ARGUMENT)
     .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)");
-  addGenerationOptions(command, { tokens: TOKENS, topK: "0" }).option("--json", JSON_DOCUMENT);
+  addGenerationOptions(command, { tokens: TOKENS, topK: "0" })
+    .option(
+      "--draft <model>",
+      "smaller model, such as a compressed one, that proposes tokens; the text is as without it",
+    )
+    .option("--draft-tokens <n>", "most tokens that the draft proposes at once (default: 3)", countFrom(1))
+    .option("--json", JSON_DOCUMENT);
   addInferenceOptions(addWeightType(command)).action(generate);
 }
 
 async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {
   checkGenerationFlags(options);
+  if (options.draftTokens !== undefined && options.draft === undefined) {
+    throw new UsageError("--draft-tokens needs a draft; give --draft a model");
+  }
   const interrupted = "interrupted; the text ends here";
   await runStages({ interrupted, json: options.json }, (context) => generated(name, words, { options, context }));
 }
@@ -67,11 +86,13 @@ async function* generated(
   const { json = false } = options;
   const prompt = words.join(" ") === "-" ? (await promptFrom(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
   const { folder } = yield* fetchModel(name, context);
+  const draft = options.draft === undefined ? undefined : yield* draftOf(options.draft, options, context);
   const engine = await openEngineFor(options);
   const generator = yield* openGenerator(folder, {
     name,
     plain: !options.generationConfig,
     dtype: options.dtype,
+    draft,
   });
   try {
     // Removes the progress bar of loading before text is printed.
@@ -90,18 +111,28 @@ async function* generated(
     );
     const made = await shown(texts, { prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
-    if (json) printDocument(made, { name, prompt, engine, settings, seconds });
+    if (json) printDocument(made, { name, draft: options.draft, prompt, engine, settings, seconds });
     if (process.stderr.isTTY) {
       const rate = `${threeDigits(made.ids.length / seconds)} tokens/s on ${engine.name} ${engine.device}`;
-      process.stderr.write(`${countOf(made.ids.length, "token")}, ${rate}; ${WHY[made.stopped]}\n`);
+      const line = `${countOf(made.ids.length, "token")}, ${rate}; ${WHY[made.stopped]}`;
+      process.stderr.write(`${[line, ...keptLine(made.draft)].join("; ")}\n`);
     }
   } finally {
     generator.dispose();
   }
 }
 
+async function* draftOf(name: string, { draftTokens: tokens }: GenerateVerbOptions, context: StageContext) {
+  const { folder } = yield* fetchModel(name, context);
+  return { folder, name, tokens };
+}
+
+const keptLine = (draft: GeneratedText["draft"]): string[] =>
+  draft ? [`${draft.kept} of ${countOf(draft.drafted, "drafted token")} kept`] : [];
+
 interface Generation {
   name: string;
+  draft: string | undefined;
   prompt: string;
   engine: Engine;
   settings: TextOptions;
@@ -110,11 +141,12 @@ interface Generation {
 
 /** Prints the document of --json. */
 function printDocument(
-  { text, ids, stopped }: GeneratedText,
-  { name: model, prompt, engine, settings, seconds }: Generation,
+  { text, ids, stopped, draft: counts }: GeneratedText,
+  { name: model, draft, prompt, engine, settings, seconds }: Generation,
 ): void {
   const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: ids.length / seconds };
-  const said = { model, prompt, text, ids, stopped, settings: reportedSettings(settings), ...run };
+  const drafted = counts && { draft: { model: draft, ...counts } };
+  const said = { model, prompt, text, ids, stopped, ...drafted, settings: reportedSettings(settings), ...run };
   process.stdout.write(`${JSON.stringify(said, null, 2)}\n`);
 }
 

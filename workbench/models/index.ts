@@ -11,6 +11,8 @@ export type { MixerConfig } from "../architectures/mixer/config.ts";
 export { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 export { classifierLogits } from "../architectures/parts/classifier.ts";
 export {
+  type Draft,
+  type DraftCounts,
   type GenerateEvent,
   type GenerateOptions,
   type GenerationSession,

@@ -4,6 +4,7 @@
 import { openTokenizer, type TextStream, type Tokenizer, textStream } from "../data/index.ts";
 import { readConfigFields } from "../models/folder/load.ts";
 import {
+  type DraftCounts,
   forInference,
   type GenerateOptions,
   type GenerationConfig,
@@ -42,6 +43,8 @@ interface OpenOptions {
   plain?: boolean;
   /** number type of dense weights in memory. Default float32 */
   dtype?: WeightType | undefined;
+  /** model folder of a smaller model that proposes tokens, see `SessionOptions.draft`, and most tokens at once */
+  draft?: { folder: string; name: string; tokens?: number | undefined } | undefined;
 }
 
 /**
@@ -51,21 +54,23 @@ interface OpenOptions {
  */
 export async function* openGenerator(
   folder: string,
-  { name, plain = false, dtype }: OpenOptions,
+  { name, plain = false, dtype, draft: asked }: OpenOptions,
 ): AsyncGenerator<PipelineEvent, TextGenerator> {
   await expectLanguageModel(folder, name);
+  if (asked) await expectLanguageModel(asked.folder, asked.name);
   const tokenizer = await openTokenizer(folder);
   const config = await generationConfigOf(folder, { plain });
   const loaded = yield* load(folder, { dtype });
+  const own: { dispose(): void }[] = [loaded];
   try {
-    const model = await forInference(loaded, { rows: "few" });
-    const session = generationSession(model);
-    const begin = config.beginOfText ?? loaded.json.bos_token_id;
-    const dispose = () => {
-      session.dispose();
-      model.dispose();
-      loaded.dispose();
+    const model = kept(own, await forInference(loaded, { rows: "few" }));
+    const drafting = asked && kept(own, yield* load(asked.folder, { dtype }));
+    const draft = drafting && {
+      model: kept(own, await forInference(drafting, { rows: "few" })),
+      tokens: asked?.tokens,
     };
+    const session = kept(own, generationSession(model, { draft }));
+    const begin = config.beginOfText ?? loaded.json.bos_token_id;
     const { positions, vocabulary, endOfText } = languageSizes(model);
     return {
       folder,
@@ -79,12 +84,21 @@ export async function* openGenerator(
       positions,
       vocabulary,
       session,
-      dispose,
+      dispose: () => disposeAll(own),
     };
   } catch (error) {
-    loaded.dispose();
+    disposeAll(own);
     throw error;
   }
+}
+
+function kept<Held extends { dispose(): void }>(own: { dispose(): void }[], held: Held): Held {
+  own.push(held);
+  return held;
+}
+
+function disposeAll(own: readonly { dispose(): void }[]): void {
+  for (const held of own.toReversed()) held.dispose();
 }
 
 /** Checks the architecture first: a classifier has no tokenizer, whose absence would be reported otherwise. */
@@ -119,6 +133,8 @@ export interface GeneratedText {
   /** tokens that were generated, those of the stop string too */
   ids: number[];
   stopped: StopReason;
+  /** with a draft: number of tokens that it has proposed, and of those that were kept */
+  draft?: DraftCounts;
 }
 
 /**
@@ -139,11 +155,13 @@ export async function* generateText(
   };
   const ids = prompt.ids.length === 0 && config.beginOfText !== undefined ? [config.beginOfText] : prompt.ids;
   for await (const event of session.generate(ids, { ...options, endOfText, stop: () => stream.stopped })) {
-    if (event.kind === "stopped") made.stopped = reasonOf(event.reason, stream);
-    else {
-      made.ids.push(event.id);
-      yield show(stream.push(event.id));
+    if (event.kind === "stopped") {
+      made.stopped = reasonOf(event.reason, stream);
+      if (event.draft) made.draft = event.draft;
+      continue;
     }
+    made.ids.push(event.id);
+    yield show(stream.push(event.id));
   }
   yield show(stream.end());
   return made;

@@ -1,8 +1,8 @@
-// Generates token ids with a language model, one token per forward pass over a key/value cache. The next token is chosen
-// on the host from the logits by the settings of sampling/. A session keeps the cache between texts, so that a prompt
-// that begins as the previous text did, as in a chat, is not processed again.
+// Generates token ids with a language model, one token per forward pass over a key/value cache, or several where a smaller
+// model drafts them. The next token is chosen on the host from the logits by the settings of sampling/. A session keeps
+// the cache between texts, so that a prompt that begins as the previous text did, as in a chat, is not processed again.
 
-import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import { reshape, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
 import { seededUniform } from "../../engine/core/random.ts";
 import { linear } from "../../engine/ops/index.ts";
@@ -10,8 +10,9 @@ import { expectSetting } from "../../engine/ops/operands.ts";
 import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { headOf, languageHidden, languageSizes } from "./language-model.ts";
-import { tokenChooser } from "./sampling/choose.ts";
+import { type TokenChooser, tokenChooser } from "./sampling/choose.ts";
 import { expectSampling, type SamplingSettings } from "./sampling/settings.ts";
+import { drawnFrom, judged } from "./sampling/speculative.ts";
 
 /** How tokens are chosen, and when generation stops. */
 export interface GenerateOptions extends SamplingSettings {
@@ -38,7 +39,15 @@ export type GenerateEvent =
       reason: "tokens" | "end of text" | "stop" | "positions";
       /** number of tokens generated */
       tokens: number;
+      /** with a draft: number of tokens that it has proposed, and of those that were kept */
+      draft?: DraftCounts;
     };
+
+/** What became of the tokens that a draft has proposed. */
+export interface DraftCounts {
+  drafted: number;
+  kept: number;
+}
 
 /** Generates texts with one model, one after the other. Must be disposed of. */
 export interface GenerationSession {
@@ -55,17 +64,64 @@ export interface GenerationSession {
   dispose(): void;
 }
 
-/** A session without tokens in its cache. @param capacity maximum number of tokens in the cache. Default: the positions */
-export function generationSession(model: LayerSource, capacity = languageSizes(model).positions): GenerationSession {
-  const cache = keyValueCache({ capacity });
-  const processed: number[] = [];
+/** A model that proposes tokens. */
+export interface Draft {
+  /** a model with the same vocabulary, which should be faster */
+  model: LayerSource;
+  /** most tokens that it proposes at once. Default 3: a pass of four tokens takes little longer than one of one */
+  tokens?: number | undefined;
+}
+
+/** Options of `generationSession`. */
+export interface SessionOptions {
+  /** maximum number of tokens in the cache. Default: the positions of the model */
+  capacity?: number;
+  /**
+   * proposes tokens, which the model judges in one pass, see sampling/speculative.ts. The text is one of the model: the same
+   * one if it is greedy, up to ties that rounding decides, else one from the same distribution. Default: none
+   */
+  draft?: Draft | undefined;
+}
+
+/**
+ * A session without tokens in its cache.
+ * @throws ShapeError if the draft has another vocabulary
+ */
+export function generationSession(model: LayerSource, { capacity, draft }: SessionOptions = {}): GenerationSession {
+  const { positions, vocabulary } = languageSizes(model);
+  const held = heldBy(model, capacity ?? positions);
+  const drafting = draft && draftingOf(draft, { vocabulary, capacity });
   return {
-    generate: (prompt, options = {}) => generated(model, prompt, options, { cache, processed }),
+    generate: (prompt, options = {}) => generated(held, prompt, options, drafting),
     get cached() {
-      return cache.length;
+      return held.cache.length;
     },
-    dispose: () => cache.dispose(),
+    dispose() {
+      held.cache.dispose();
+      drafting?.held.cache.dispose();
+    },
   };
+}
+
+/** A draft with what it has processed. */
+interface Drafting {
+  held: Held;
+  tokens: number;
+  positions: number;
+}
+
+function draftingOf(
+  { model, tokens = 3 }: Draft,
+  { vocabulary, capacity }: { vocabulary: number; capacity: number | undefined },
+): Drafting {
+  const own = languageSizes(model);
+  if (own.vocabulary !== vocabulary) {
+    throw new ShapeError(
+      `generate: the draft must have the vocabulary of the model, ${vocabulary} tokens, got ${own.vocabulary}`,
+    );
+  }
+  expectSetting("generate", { tokens }, "a whole number of at least 1", Number.isInteger(tokens) && tokens >= 1);
+  return { held: heldBy(model, Math.min(capacity ?? own.positions, own.positions)), tokens, positions: own.positions };
 }
 
 /**
@@ -75,12 +131,13 @@ export function generationSession(model: LayerSource, capacity = languageSizes(m
 export async function* generateTokens(
   model: LayerSource,
   prompt: ArrayLike<number>,
-  options: GenerateOptions = {},
+  { draft, ...options }: GenerateOptions & Pick<SessionOptions, "draft"> = {},
 ): AsyncGenerator<GenerateEvent> {
   const { positions } = languageSizes(model);
   // The last chosen token needs no position because it is not fed to the model.
   const { tokens = positions } = options;
-  const session = generationSession(model, Math.min(positions, Math.max(1, prompt.length) + tokens));
+  const capacity = Math.min(positions, Math.max(1, prompt.length) + tokens);
+  const session = generationSession(model, { capacity, draft });
   try {
     yield* session.generate(prompt, options);
   } finally {
@@ -91,35 +148,45 @@ export async function* generateTokens(
 /** milliseconds */
 const LONGEST_WITHOUT_TURN = 20;
 
-/** The tokens that a model has processed: their keys and values, and their ids. */
-interface Processed {
+/** A model and the tokens that it has processed: their keys and values, and their ids. */
+interface Held {
+  model: LayerSource;
   cache: KeyValueCache;
   processed: number[];
 }
 
+const heldBy = (model: LayerSource, capacity: number): Held => ({
+  model,
+  cache: keyValueCache({ capacity }),
+  processed: [],
+});
+
 async function* generated(
-  model: LayerSource,
+  held: Held,
   prompt: ArrayLike<number>,
   options: GenerateOptions,
-  held: Processed,
+  drafting: Drafting | undefined,
 ): AsyncGenerator<GenerateEvent> {
-  const sizes = languageSizes(model);
+  const sizes = languageSizes(held.model);
   const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = sizes.endOfText, stop } = options;
   const sequence = checkedPrompt(sizes, prompt);
   expectSampling(options);
   expectSetting("generate", { tokens }, "at least 0", tokens >= 0);
   const room = sizes.positions - sequence.length + 1;
   const most = Math.min(tokens, room);
+  const uniform = seededUniform(seed);
   const chooser = tokenChooser(options, {
     prompt: sequence.length,
     maxLength: sequence.length + most,
     endOfText,
     vocabulary: sizes.vocabulary,
-    uniform: seededUniform(seed),
+    uniform,
   });
+  const counts = { drafted: 0, kept: 0 };
   const stopped = (reason: "tokens" | "end of text" | "stop" | "positions", made: number) =>
-    ({ kind: "stopped", reason, tokens: made }) as const;
+    ({ kind: "stopped", reason, tokens: made, ...(drafting && { draft: counts }) }) as const;
   keepCommon(held, sequence);
+  if (drafting) keepCommon(drafting.held, sequence);
   for (let made = 0, turned = 0; made < most; ) {
     // Engines compute without waiting for the event loop, which has to run for signals and input to be noticed.
     if (performance.now() - turned > LONGEST_WITHOUT_TURN) {
@@ -127,14 +194,57 @@ async function* generated(
       turned = performance.now();
     }
     signal?.throwIfAborted();
-    const id = chooser.choose(await nextLogits(model, sequence, held), sequence);
-    if (endOfText.includes(id)) return yield stopped("end of text", made);
-    made++;
-    sequence.push(id);
-    yield { kind: "token", id };
-    if (stop?.(id)) return yield stopped("stop", made);
+    const ids = drafting
+      ? await draftedTokens(sequence, { held, drafting, chooser, counts, most: most - made, endOfText, uniform })
+      : [chooser.choose((await lastLogits(held, sequence))[0] as Float32Array, sequence)];
+    for (const id of ids) {
+      if (endOfText.includes(id)) return yield stopped("end of text", made);
+      made++;
+      sequence.push(id);
+      yield { kind: "token", id };
+      if (stop?.(id)) return yield stopped("stop", made);
+    }
   }
   yield stopped(most < tokens ? "positions" : "tokens", most);
+}
+
+interface Round {
+  held: Held;
+  drafting: Drafting;
+  chooser: TokenChooser;
+  counts: DraftCounts;
+  /** most tokens that may follow */
+  most: number;
+  endOfText: readonly number[];
+  uniform: () => number;
+}
+
+/** The tokens that follow a sequence, at least one: as many as the model keeps of those of the draft, and one more. */
+async function draftedTokens(
+  sequence: readonly number[],
+  { held, drafting, chooser, counts, most, endOfText, uniform }: Round,
+): Promise<number[]> {
+  const longer = [...sequence];
+  const distributions: Float64Array[] = [];
+  const count = Math.min(drafting.tokens, most - 1, drafting.positions - sequence.length + 1);
+  while (distributions.length < count && !endOfText.includes(longer.at(-1) as number)) {
+    const [logits] = await lastLogits(drafting.held, longer);
+    const probabilities = chooser.probabilities(logits as Float32Array, longer);
+    distributions.push(probabilities);
+    longer.push(drawnFrom(probabilities, uniform));
+  }
+  const drafted = longer.slice(sequence.length);
+  const logits = await lastLogits(held, longer, drafted.length + 1);
+  const ids = judged({
+    drafted,
+    draft: distributions,
+    model: (i) => chooser.probabilities(logits[i] as Float32Array, longer.slice(0, sequence.length + i)),
+    uniform,
+  });
+  counts.drafted += drafted.length;
+  counts.kept += ids.length - 1;
+  for (const each of [held, drafting.held]) keepCommon(each, [...sequence, ...ids]);
+  return ids;
 }
 
 function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prompt: ArrayLike<number>): number[] {
@@ -153,7 +263,7 @@ function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prom
 }
 
 /** Drops processed tokens from the first on that differs. The last token of the sequence is processed for its logits. */
-function keepCommon({ cache, processed }: Processed, sequence: readonly number[]): void {
+function keepCommon({ cache, processed }: Held, sequence: readonly number[]): void {
   const most = Math.min(processed.length, sequence.length - 1);
   let common = 0;
   while (common < most && processed[common] === sequence[common]) common++;
@@ -161,18 +271,21 @@ function keepCommon({ cache, processed }: Processed, sequence: readonly number[]
   processed.length = common;
 }
 
-/** The logits of the token that follows a sequence, of which the tokens that are not processed yet are processed. */
-async function nextLogits(
-  model: LayerSource,
+/**
+ * The logits after each of the last `count` tokens of a sequence, float32 (vocabulary) each. Its tokens that are not
+ * processed yet, at least so many, are processed.
+ */
+async function lastLogits(
+  { model, cache, processed }: Held,
   sequence: readonly number[],
-  { cache, processed }: Processed,
-): Promise<Float32Array> {
+  count = 1,
+): Promise<Float32Array[]> {
   const ids = sequence.slice(processed.length);
   const logits = tidy(() => {
     const hidden = languageHidden(model, tensor2d(ids, [1, ids.length], "int32"), { cache });
     const [, , width] = hidden.shape;
-    const row = reshape(slice(hidden, [0, ids.length - 1, 0], [1, 1, width]), [1, width]);
-    return reshape(linear(row, headOf(model)), [-1]) as Tensor1D;
+    const rows = reshape(slice(hidden, [0, ids.length - count, 0], [1, count, width]), [count, width]) as Tensor2D;
+    return linear(rows, headOf(model));
   });
   // One by one, because Node limits the number of arguments.
   for (const id of ids) processed.push(id);
@@ -181,6 +294,7 @@ async function nextLogits(
   let zero = 0;
   for (let i = 0; i < values.length; i++) zero += 0 * (values[i] as number);
   if (zero !== 0) throw new EngineError("generate: the model's logits are not finite numbers", "check the checkpoint");
-  // A copy, because choosing a token changes the scores, and an engine may share its memory.
-  return values.slice();
+  // Copies, because choosing a token changes the scores, and an engine may share its memory.
+  const size = values.length / count;
+  return Array.from({ length: count }, (_, i) => values.slice(i * size, (i + 1) * size));
 }

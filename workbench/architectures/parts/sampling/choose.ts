@@ -41,19 +41,42 @@ export interface TokenChooser {
    * @throws NoTokenLeft if the settings rule out all tokens
    */
   choose(logits: Float32Array, sequence: readonly number[]): number;
+  /**
+   * The probabilities with which `choose` chooses, float64 (vocabulary).
+   * @param logits as for `choose`
+   * @throws NoTokenLeft as `choose`
+   */
+  probabilities(logits: Float32Array, sequence: readonly number[]): Float64Array;
 }
 
 /** A chooser of the tokens of one text. @throws ShapeError if a setting has a token outside the vocabulary */
 export function tokenChooser(settings: SamplingSettings, options: ChooseOptions): TokenChooser {
   const greedy = settings.temperature === 0;
   const processors = [...penaltiesOf(settings, options), ...(greedy ? [] : filtersOf(settings))];
+  const scoresOf = (logits: Float32Array, sequence: readonly number[]) => {
+    const scores = new Scores(logits);
+    processAll(processors, scores, { sequence, prompt: options.prompt });
+    return scores;
+  };
   return {
     choose(logits, sequence) {
-      const scores = new Scores(logits);
-      processAll(processors, scores, { sequence, prompt: options.prompt });
+      const scores = scoresOf(logits, sequence);
       const id = greedy ? mostLikely(scores) : drawn(scores, options.uniform);
       if (id !== undefined) return id;
       throw new NoTokenLeft();
+    },
+    probabilities(logits, sequence) {
+      const scores = scoresOf(logits, sequence);
+      const probabilities = new Float64Array(logits.length);
+      const certain = greedy ? mostLikely(scores) : undefined;
+      if (certain !== undefined) probabilities[certain] = 1;
+      if (greedy ? certain === undefined : scores.left.length === 0) throw new NoTokenLeft();
+      if (greedy) return probabilities;
+      const { weights, total } = scores.distribution();
+      scores.left.forEach((id, i) => {
+        probabilities[id] = (weights[i] as number) / total;
+      });
+      return probabilities;
     },
   };
 }

@@ -1,0 +1,109 @@
+// The layers of a model: a picture of the blocks of each, which opens in a larger view, and a table.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { counted, percent } from "../format.js";
+import { html, Problem } from "../html.js";
+import { blocksOf, layersOf } from "./layer-data.js";
+import { drawLayout } from "./layout-canvas.js";
+import { LayoutView } from "./layout-view.js";
+
+/** @typedef {import("./layer-data.js").Layer} Layer @typedef {import("./layer-data.js").ModelLayers} ModelLayers */
+
+/** Pixels a side of a small picture. */
+const SMALL = 160;
+
+/** @param {{ models: readonly string[] }} properties */
+export function Layers({ models }) {
+  const [model, setModel] = useState(models[0] ?? "");
+  const [found, setFound] = useState(/** @type {ModelLayers | undefined} */ (undefined));
+  const [problem, setProblem] = useState("");
+  const [opened, setOpened] = useState(/** @type {string | undefined} */ (undefined));
+  useEffect(() => {
+    const gone = new AbortController();
+    setFound(undefined);
+    setProblem("");
+    layersOf(model, gone.signal).then(setFound, (error) => {
+      if (!gone.signal.aborted) setProblem(error.message);
+    });
+    return () => gone.abort();
+  }, [model]);
+  const drawn = found?.layers.filter(({ live_blocks: live }) => live !== null) ?? [];
+  return html`<section aria-labelledby="layers"><h2 id="layers">Block layouts</h2>
+    ${
+      models.length > 1 &&
+      html`<label class="field" for="layers-model">Model
+      <select id="layers-model" value=${model} onChange=${(/** @type {any} */ event) => setModel(event.target.value)}>
+        ${models.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
+      </select></label>`
+    }
+    ${problem !== "" && html`<${Problem} message=${problem} />`}
+    ${found && html`<p class="soft" role="status">${summaryOf(found)}</p>`}
+    ${
+      found &&
+      drawn.length > 0 &&
+      html`<ul class="layouts">${drawn.map(
+        (layer) => html`<li key=${layer.name}>
+      <${Thumbnail} model=${found.model} layer=${layer} palette=${found.palette} onOpen=${() => setOpened(layer.name)} /></li>`,
+      )}</ul>`
+    }
+    ${found && html`<details><summary>All layers as a table</summary><${LayerTable} layers=${found.layers} /></details>`}
+    ${
+      found &&
+      opened !== undefined &&
+      html`<${LayoutView} model=${found.model} layers=${drawn} palette=${found.palette}
+      name=${opened} onName=${setOpened} onClose=${() => setOpened(undefined)} />`
+    }
+  </section>`;
+}
+
+/** @param {ModelLayers} found */
+function summaryOf({ layers, share }) {
+  const count = layers.filter(({ live_blocks: live }) => live !== null).length;
+  const blocks = count === 0 ? "none of them has blocks" : `${count} of them with blocks, brighter where more overlap`;
+  return `${counted(layers.length, "layer")}, ${blocks}; ${percent(share)} of the multiply-adds of dense layers`;
+}
+
+/**
+ * A small picture, drawn when it comes into view.
+ * @param {{ model: string, layer: Layer, palette: readonly string[], onOpen: () => void }} properties
+ */
+function Thumbnail({ model, layer, palette, onOpen }) {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    const { current } = canvas;
+    if (!current) return undefined;
+    const draw = () =>
+      blocksOf(model, layer.name).then(
+        (blocks) => {
+          drawLayout(current, blocks, { palette });
+          current.dataset.drawn = "";
+        },
+        (error) => setProblem(error.message),
+      );
+    const observer = new IntersectionObserver((entries) => {
+      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+      observer.disconnect();
+      draw();
+    });
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, [model, layer.name, palette]);
+  return html`<button type="button" class="layout" onClick=${onOpen}
+    aria-label=${`Zoom into ${layer.name}: ${percent(layer.share)} of dense, ${counted(layer.live_blocks ?? 0, "live block")}`}>
+    <canvas ref=${canvas} width=${SMALL} height=${SMALL} aria-hidden="true"></canvas>
+    <span class="name">${layer.name}</span><span class="soft">${percent(layer.share)}</span>
+    ${problem !== "" && html`<span class="problem">${problem}</span>`}
+  </button>`;
+}
+
+/** @param {{ layers: readonly Layer[] }} properties */
+const LayerTable = ({ layers }) => html`<div class="scroll" tabindex="0" role="region" aria-label="Layers"><table>
+  <thead><tr><th scope="col">layer</th><th scope="col">structure</th><th scope="col" class="number">in × out</th>
+    <th scope="col" class="number">share of dense</th><th scope="col" class="number">live blocks</th></tr></thead>
+  <tbody>${layers.map(
+    ({ name, structure, n_in, n_out, share, live_blocks: live, all_blocks: all }) => html`<tr key=${name}>
+      <th scope="row">${name}</th><td>${structure}</td><td class="number">${n_in} × ${n_out}</td>
+      <td class="number">${percent(share)}</td><td class="number">${live === null ? "" : `${live} of ${all}`}</td></tr>`,
+  )}</tbody>
+</table></div>`;

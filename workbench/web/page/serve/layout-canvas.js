@@ -1,0 +1,41 @@
+// Draws block layouts on a canvas, in the colors of the pictures of reports.
+
+import { heat, rangeOf, rasterOf } from "./layout-raster.js";
+
+/** @typedef {import("./layout-raster.js").Blocks} Blocks @typedef {import("./layout-raster.js").View} View */
+
+/** Pixels a side in which the range of colors is found, so that colors stay the same while one zooms. */
+const RANGE_SIDE = 256;
+
+/** @type {WeakMap<Blocks, { least: number, most: number }>} */
+const ranges = new WeakMap();
+
+/** The range of the color scale of a matrix: smallest and largest number of blocks. @param {Blocks} blocks */
+export function colorRange(blocks) {
+  const side = (/** @type {number} */ n) => Math.min(n, RANGE_SIDE);
+  const found =
+    ranges.get(blocks) ?? rangeOf(rasterOf(blocks, { width: side(blocks.n_in), height: side(blocks.n_out) }));
+  ranges.set(blocks, found);
+  return found;
+}
+
+/**
+ * Draws a part of a layout over the whole canvas.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Blocks} blocks
+ * @param {{ palette: readonly string[], view?: View }} options
+ */
+export function drawLayout(canvas, blocks, { palette, view }) {
+  const { width, height } = canvas;
+  const context = canvas.getContext("2d");
+  if (!context || width === 0 || height === 0) return;
+  const range = colorRange(blocks);
+  const colors = palette.map((hex) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)));
+  const values = rasterOf(blocks, { ...(view && { view }), width, height });
+  const image = context.createImageData(width, height);
+  values.forEach((value, i) => {
+    const color = colors[Math.round(heat(value, range) * (colors.length - 1))] ?? [0, 0, 0];
+    image.data.set([...color, 255], 4 * i);
+  });
+  context.putImageData(image, 0, 0);
+}

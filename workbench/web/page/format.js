@@ -3,12 +3,15 @@
 /** `43.8 %` @param {number} share @param {number} [digits] */
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
-/** Four digits: `0.001235`, `6.781`, `12340` @param {number} value */
-export function number(value) {
+/** `43.8 %`, and `40 %` for whole ones @param {number} share */
+export const shortPercent = (share) => `${Number((100 * share).toFixed(1))} %`;
+
+/** Some digits, and whole numbers as they are: `0.001235`, `6.781`, `12340` @param {number} value @param {number} [digits] */
+export function number(value, digits = 4) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e6 || (size > 0 && size < 1e-4)) return value.toExponential(2);
-  return String(Number(value.toPrecision(size >= 1000 ? 6 : 4)));
+  if (size >= 1e9 || (size > 0 && size < 1e-4)) return value.toExponential(2);
+  return String(size >= 1000 ? Math.round(value) : Number(value.toPrecision(digits)));
 }
 
 /** `3 s`, `12 min`, `5 h` @param {number} seconds */

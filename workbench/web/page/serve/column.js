@@ -46,9 +46,9 @@ function factsOf(answer) {
   return [
     state === "finished" && reason === "length" ? "finished: token limit" : names[state],
     ...(count > 0 ? [counted(count, "token")] : []),
-    ...(speed !== undefined ? [`${number(Number(speed.toPrecision(3)))} tokens/s`] : []),
-    ...(first !== undefined ? [`first after ${number(Number(((first - asked) / 1000).toPrecision(2)))} s`] : []),
-    ...(perplexity !== undefined ? [`perplexity ${number(Number(perplexity.toPrecision(3)))}`] : []),
+    ...(speed !== undefined ? [`${number(speed, 3)} tokens/s`] : []),
+    ...(first !== undefined ? [`first after ${number((first - asked) / 1000, 2)} s`] : []),
+    ...(perplexity !== undefined ? [`perplexity ${number(perplexity, 3)}`] : []),
   ].join(" · ");
 }
 
@@ -105,7 +105,7 @@ function Bar({ token, logprob }) {
   const text = token.replaceAll("\n", "⏎").replaceAll("\t", "⇥");
   return html`<li><code>${text}</code>
     <span class="bar" aria-hidden="true"><span style=${{ width: `${(100 * probability).toFixed(2)}%` }}></span></span>
-    <span class="number">${percent(probability)}</span></li>`;
+    <span class="number">${probability < 0.0005 ? "< 0.1 %" : percent(probability)}</span></li>`;
 }
 
 /** Says the answer in pieces of some words, because a screen reader could not follow single tokens. @param {{ model: string, answer: Answer | undefined }} properties */

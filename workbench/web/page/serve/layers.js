@@ -14,7 +14,7 @@ const SMALL = 160;
 
 /** @param {{ models: readonly string[] }} properties */
 export function Layers({ models }) {
-  const [model, setModel] = useState(models[0] ?? "");
+  const [model, setModel] = useState(/** @type {string | undefined} */ (undefined));
   const [found, setFound] = useState(/** @type {ModelLayers | undefined} */ (undefined));
   const [problem, setProblem] = useState("");
   const [opened, setOpened] = useState(/** @type {string | undefined} */ (undefined));
@@ -22,17 +22,18 @@ export function Layers({ models }) {
     const gone = new AbortController();
     setFound(undefined);
     setProblem("");
-    layersOf(model, gone.signal).then(setFound, (error) => {
+    const reading = model === undefined ? firstWithBlocks(models, gone.signal) : layersOf(model, gone.signal);
+    reading.then(setFound, (error) => {
       if (!gone.signal.aborted) setProblem(error.message);
     });
     return () => gone.abort();
   }, [model]);
-  const drawn = found?.layers.filter(({ live_blocks: live }) => live !== null) ?? [];
+  const drawn = found ? drawable(found) : [];
   return html`<section aria-labelledby="layers"><h2 id="layers">Block layouts</h2>
     ${
       models.length > 1 &&
       html`<label class="field" for="layers-model">Model
-      <select id="layers-model" value=${model} onChange=${(/** @type {any} */ event) => setModel(event.target.value)}>
+      <select id="layers-model" value=${model ?? found?.model} onChange=${(/** @type {any} */ event) => setModel(event.target.value)}>
         ${models.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
       </select></label>`
     }
@@ -56,9 +57,23 @@ export function Layers({ models }) {
   </section>`;
 }
 
+/** Those of a model whose blocks can be drawn, if there is one. @param {readonly string[]} models @param {AbortSignal} signal */
+async function firstWithBlocks(models, signal) {
+  const [first = "", ...others] = models;
+  const found = await layersOf(first, signal);
+  for (let next = found; ; next = await layersOf(others.shift() ?? "", signal)) {
+    if (drawable(next).length > 0) return next;
+    if (others.length === 0) return found;
+  }
+}
+
 /** @param {ModelLayers} found */
-function summaryOf({ layers, share }) {
-  const count = layers.filter(({ live_blocks: live }) => live !== null).length;
+const drawable = ({ layers }) => layers.filter(({ live_blocks: live }) => live !== null);
+
+/** @param {ModelLayers} found */
+function summaryOf(found) {
+  const { layers, share } = found;
+  const count = drawable(found).length;
   const blocks = count === 0 ? "none of them has blocks" : `${count} of them with blocks, brighter where more overlap`;
   return `${counted(layers.length, "layer")}, ${blocks}; ${percent(share)} of the multiply-adds of dense layers`;
 }
@@ -81,11 +96,12 @@ function Thumbnail({ model, layer, palette, onOpen }) {
         },
         (error) => setProblem(error.message),
       );
-    const observer = new IntersectionObserver((entries) => {
+    const seen = (/** @type {IntersectionObserverEntry[]} */ entries) => {
       if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
       observer.disconnect();
       draw();
-    });
+    };
+    const observer = new IntersectionObserver(seen, { rootMargin: "300px" });
     observer.observe(current);
     return () => observer.disconnect();
   }, [model, layer.name, palette]);

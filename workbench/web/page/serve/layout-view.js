@@ -116,10 +116,10 @@ function partText({ x, y, size }, { n_in: nIn, n_out: nOut }) {
 
 /** The colors for numbers of blocks. @param {{ palette: readonly string[], range: { least: number, most: number } }} properties */
 function Scale({ palette, range }) {
-  const most = Math.max(1, Math.round(range.most));
-  const counts = [...new Set([0, 1, Math.round(most / 4), Math.round(most / 2), most])].sort((a, b) => a - b);
+  const [least, most] = [Math.max(1, Math.floor(range.least)), Math.max(1, Math.round(range.most))];
+  const counts = [...new Set([0, 0.25, 0.5, 1].map((share) => Math.round(least + share * (most - least))))];
   return html`<p class="scale soft">blocks on an entry:
-    ${counts.map((count) => {
+    ${[...(range.least > 0 ? [] : [0]), ...counts].map((count) => {
       const color = palette[Math.round(heat(count, range) * (palette.length - 1))];
       return html`<span key=${count}><span class="swatch" style=${{ background: color }}></span>${count}</span>`;
     })}</p>`;

@@ -16,13 +16,16 @@ import { PromptForm } from "./prompt-form.js";
  * @typedef {import("./prompt-form.js").ServedModel} ServedModel
  */
 
+/** tokens of an answer, if nothing else is asked for */
+const USUAL_TOKENS = 100;
+
 /** The models of the server, each with whether it has a chat template. @returns {Promise<ServedModel[]>} */
 async function servedModels() {
   const { data } = await readJson("/v1/models");
   return Promise.all(
-    data.map(async (/** @type {{ id: string }} */ { id }) => {
+    data.map(async (/** @type {{ id: string, max_model_len: number }} */ { id, max_model_len: context }) => {
       const { chat_template: template } = await readJson(`/tokenizer_info?model=${encodeURIComponent(id)}`);
-      return { id, hasChat: template !== null };
+      return { id, context, hasChat: template !== null };
     }),
   );
 }
@@ -55,7 +58,9 @@ function Page({ models }) {
       prompt: "",
       chosen: first.map(({ id }) => id),
       isChat: first.every(({ hasChat }) => hasChat),
-      ...{ tokens: 100, temperature: 0, seed: 0, inTurn: false },
+      // A half of the shortest context is left to the prompt.
+      tokens: Math.min(USUAL_TOKENS, ...models.map(({ context }) => Math.ceil(context / 2))),
+      ...{ temperature: 0, seed: 0, inTurn: false },
     }),
   );
   const { answers, isRunning, start, stop } = useAnswers();

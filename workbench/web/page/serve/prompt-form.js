@@ -12,7 +12,10 @@ import { html } from "../html.js";
  * @property {number} seed
  * @property {boolean} inTurn whether the models answer one after the other
  *
- * @typedef {{ id: string, hasChat: boolean }} ServedModel
+ * @typedef {object} ServedModel
+ * @property {string} id
+ * @property {boolean} hasChat whether it has a chat template
+ * @property {number} context longest prompt and answer together, in tokens
  */
 
 /**

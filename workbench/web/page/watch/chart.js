@@ -2,7 +2,7 @@
 // dragging over one of them, or its keys, change that part. A line below it has the values at the cursor.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { number, percent } from "../format.js";
+import { number, shortPercent } from "../format.js";
 import { html } from "../html.js";
 import { logTicks, nearest, smoothed, thinned, ticks, visible } from "./curves.js";
 
@@ -17,7 +17,7 @@ import { logTicks, nearest, smoothed, thinned, ticks, visible } from "./curves.j
  */
 
 const HEIGHT = 210;
-const MARGIN = { left: 62, right: 12, top: 10, bottom: 24 };
+const MARGIN = { left: 62, right: 22, top: 10, bottom: 24 };
 
 /** A line with its running mean, if it is noisy. @param {Omit<Line, "mean">} line @param {boolean} isNoisy @returns {Line} */
 export const lineOf = (line, isNoisy) => ({ ...line, mean: isNoisy ? smoothed(line.points) : undefined });
@@ -40,7 +40,7 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
   const frame = useRef(/** @type {HTMLElement | null} */ (null));
   const width = useWidth(frame);
   const [dragged, setDragged] = useState(/** @type {number | undefined} */ (undefined));
-  const format = isShare ? (/** @type {number} */ value) => percent(value) : number;
+  const format = isShare ? shortPercent : number;
   const scale = scaleOf(lines, { range, width, isLog });
   const xAt = (/** @type {any} */ event) => scale.xOf(event.clientX - event.currentTarget.getBoundingClientRect().left);
   const release = (/** @type {any} */ event) => {
@@ -68,7 +68,7 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
       <svg width=${width} height=${HEIGHT} role="img" aria-label=${summaryOf(lines, format)}>
         <${Axes} scale=${scale} format=${format} xName=${xName} />
         <g clip-path=${`url(#${id}-clip)`}>${lines.map((line) => html`<${Curve} key=${line.name} line=${line} scale=${scale} />`)}</g>
-        <clipPath id=${`${id}-clip`}><rect x=${MARGIN.left} y="0" width=${scale.inner} height=${HEIGHT} /></clipPath>
+        <clipPath id=${`${id}-clip`}><rect x=${MARGIN.left} y="0" width=${scale.inner + 4} height=${HEIGHT} /></clipPath>
         ${cursor !== undefined && html`<line class="cursor" x1=${scale.x(cursor)} x2=${scale.x(cursor)} y1=${MARGIN.top} y2=${HEIGHT - MARGIN.bottom} />`}
         ${
           dragged !== undefined &&
@@ -128,8 +128,8 @@ function Axes({ scale, format, xName }) {
       <text x=${MARGIN.left - 8} y=${scale.y(value) + 4} text-anchor="end">${format(value)}</text></g>`,
     )}
     ${across.map((value) => html`<text key=${value} x=${scale.x(value)} y=${bottom + 17} text-anchor="middle">${number(value)}</text>`)}
+    <text x=${MARGIN.left - 14} y=${bottom + 17} text-anchor="end">${xName}</text>
     <line x1=${MARGIN.left} x2=${MARGIN.left + scale.inner} y1=${bottom} y2=${bottom} />
-    <text x=${MARGIN.left + scale.inner} y=${bottom - 5} text-anchor="end">${xName}</text>
   </g>`;
 }
 
@@ -153,7 +153,8 @@ function scaleOf(lines, { range, width, isLog }) {
   }
   if (!(least <= most)) [least, most] = [0, 1];
   const byLog = isLog && least > 0;
-  const height = (/** @type {number} */ value) => (byLog ? Math.log(value) : value);
+  // Beside the visible part there may be values that are not above 0.
+  const height = (/** @type {number} */ value) => (byLog ? Math.log(Math.max(value, least / 1000)) : value);
   const room = 0.05 * (height(most) - height(least)) || 0.05 * Math.abs(height(most)) || 1;
   const [low, high] = [height(least) - room, height(most) + room];
   const inside = HEIGHT - MARGIN.top - MARGIN.bottom;

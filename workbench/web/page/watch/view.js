@@ -23,11 +23,21 @@ export function wholeRange(curves) {
  */
 export function changedView(chosen, change, whole) {
   if (change.kind === "whole") return undefined;
-  const [from, to] = change.kind === "range" ? change.range : zoomedRange(chosen ?? whole, change);
-  const inside = /** @type {const} */ ([Math.max(from, whole[0]), Math.min(to, whole[1])]);
-  const isWhole = inside[0] <= whole[0] && inside[1] >= whole[1];
-  return isWhole || !(inside[0] < inside[1]) ? undefined : inside;
+  const [from, to] =
+    change.kind === "range" ? clipped(change.range, whole) : zoomedRange(chosen ?? whole, change, whole);
+  return (from <= whole[0] && to >= whole[1]) || !(from < to) ? undefined : [from, to];
 }
 
-/** Keeps the place `at` where it is. @param {Range} range @param {{ factor: number, at: number }} zoom @returns {Range} */
-const zoomedRange = ([from, to], { factor, at }) => [at - (at - from) * factor, at + (to - at) * factor];
+/** @param {Range} range @param {Range} whole @returns {Range} */
+const clipped = ([from, to], whole) => [Math.max(from, whole[0]), Math.min(to, whole[1])];
+
+/**
+ * Keeps the place `at` where it is, unless the part would go beyond the runs.
+ * @param {Range} range @param {{ factor: number, at: number }} zoom @param {Range} whole
+ * @returns {Range}
+ */
+function zoomedRange([from, to], { factor, at }, whole) {
+  const size = Math.min((to - from) * factor, whole[1] - whole[0]);
+  const start = Math.max(whole[0], Math.min(at - (at - from) * factor, whole[1] - size));
+  return [start, start + size];
+}

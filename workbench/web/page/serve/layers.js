@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { counted, percent } from "../format.js";
-import { html, Problem } from "../html.js";
+import { Hidden, html, Problem } from "../html.js";
 import { blocksOf, layersOf } from "./layer-data.js";
 import { drawLayout } from "./layout-canvas.js";
 import { LayoutView } from "./layout-view.js";
@@ -105,10 +105,10 @@ function Thumbnail({ model, layer, palette, onOpen }) {
     observer.observe(current);
     return () => observer.disconnect();
   }, [model, layer.name, palette]);
-  return html`<button type="button" class="layout" onClick=${onOpen}
-    aria-label=${`Zoom into ${layer.name}: ${percent(layer.share)} of dense, ${counted(layer.live_blocks ?? 0, "live block")}`}>
+  return html`<button type="button" class="layout" onClick=${onOpen}>
     <canvas ref=${canvas} width=${SMALL} height=${SMALL} aria-hidden="true"></canvas>
-    <span class="name">${layer.name}</span><span class="soft">${percent(layer.share)}</span>
+    <${Hidden}>Zoom into </${Hidden}><span class="name">${layer.name}</span>
+    <span class="soft">${percent(layer.share)}<${Hidden}> of dense, ${counted(layer.live_blocks ?? 0, "live block")}</${Hidden}></span>
     ${problem !== "" && html`<span class="problem">${problem}</span>`}
   </button>`;
 }

@@ -39,7 +39,7 @@ export async function openPage(url: string, { colorScheme = "light", width = 128
   page.setDefaultTimeout(60_000);
   const problems: string[] = [];
   page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") problems.push(message.text());
+    if (message.type() === "error") problems.push(message.text());
   });
   page.on("pageerror", (error) => problems.push(error.message));
   page.on("dialog", (dialog) => {

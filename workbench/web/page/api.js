@@ -51,7 +51,7 @@ export async function request(path, { body, signal } = {}) {
 export const readJson = async (path, signal) => (await request(path, signal === undefined ? {} : { signal })).json();
 
 /**
- * The data of server-sent events, parsed; `[DONE]` ends them.
+ * The data of server-sent events, parsed. `[DONE]`, which comes before the end, is left out.
  * @param {Response} response
  * @returns {AsyncGenerator<any>}
  */
@@ -64,8 +64,7 @@ export async function* eventsOf(response) {
       const events = (text + read.value).split("\n\n");
       text = events.pop() ?? "";
       for (const data of events.flatMap(dataOf)) {
-        if (data === "[DONE]") return;
-        yield JSON.parse(data);
+        if (data !== "[DONE]") yield JSON.parse(data);
       }
     }
   } finally {

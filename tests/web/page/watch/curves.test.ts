@@ -3,7 +3,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { smoothed as reportSmoothed } from "../../../../workbench/report/charts/curves.ts";
-import { logTicks, nearest, smoothed, thinned, ticks, visible } from "../../../../workbench/web/page/watch/curves.js";
+import {
+  labelsOf,
+  logTicks,
+  nearest,
+  smoothed,
+  thinned,
+  ticks,
+  visible,
+} from "../../../../workbench/web/page/watch/curves.js";
 import { changedView, wholeRange } from "../../../../workbench/web/page/watch/view.js";
 import { randomFrom } from "../../../report/example-run.ts";
 
@@ -56,6 +64,12 @@ describe("ticks", () => {
     expect(ticks(-0.003, 0.0015, 3)).toEqual([-0.002, 0]);
     expect(logTicks(850, 4200, 4)).toEqual([1000, 2000]);
     expect(logTicks(910, 970, 3)).toEqual([920, 940, 960]);
+  });
+
+  test("have labels that differ", () => {
+    expect(labelsOf([0, 0.2, 0.4], true)).toEqual(["0 %", "20 %", "40 %"]);
+    expect(labelsOf([0.290851, 0.290852], true)).toEqual(["29.0851 %", "29.0852 %"]);
+    expect(labelsOf([12_340, 12_345], false)).toEqual(["12340", "12345"]);
   });
 
   test("are few in any range", () => {

@@ -2,7 +2,7 @@
 // for screen readers.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { counted, number, percent } from "../format.js";
+import { counted, number, percent, withMarks } from "../format.js";
 import { Hidden, html, Problem } from "../html.js";
 import { perplexityOf, probabilityOf, speedOf } from "./answer.js";
 
@@ -75,15 +75,17 @@ function Tokens({ id, model, texts, at, onAt }) {
     ${texts.map((text, i) => {
       const probability = probabilityOf(text);
       return html`<span key=${i} id=${`${id}-token-${i}`} data-at=${i} role="option" aria-selected=${i === at}
-        class=${`token shade-${shadeOf(probability)}${text.text === "" ? " end" : ""}`}
+        class=${`token shade-${shadeOf(probability)}${kindOf(text)}`}
         aria-label=${`${visibleText(text)} ${percent(probability, 0)}`}>${text.text === "" ? "end" : text.text}</span>`;
     })}
   </div>`;
 }
 
+/** A line end alone would have no place to point at. @param {TokenText} text */
+const kindOf = ({ text }) => (text === "" ? " end" : /^\s*\n\s*$/.test(text) ? " break" : "");
+
 /** @param {TokenText} text */
-const visibleText = ({ text, tokens }) =>
-  (text || tokens.map(({ token }) => token).join("")).replaceAll("\n", "⏎").replaceAll("\t", "⇥");
+const visibleText = ({ text, tokens }) => withMarks(text || tokens.map(({ token }) => token).join(""));
 
 /** The probability of a token and the likeliest ones in its place. @param {{ text?: TokenText, isEmpty: boolean }} properties */
 function Looked({ text, isEmpty }) {
@@ -102,8 +104,7 @@ function Looked({ text, isEmpty }) {
 /** @param {import("./answer.js").Likely} likely */
 function Bar({ token, logprob }) {
   const probability = Math.exp(logprob);
-  const text = token.replaceAll("\n", "⏎").replaceAll("\t", "⇥");
-  return html`<li><code>${text}</code>
+  return html`<li><code>${withMarks(token)}</code>
     <span class="bar" aria-hidden="true"><span style=${{ width: `${(100 * probability).toFixed(2)}%` }}></span></span>
     <span class="number">${probability < 0.0005 ? "< 0.1 %" : percent(probability)}</span></li>`;
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { counted, percent } from "../format.js";
-import { Hidden, html, Problem } from "../html.js";
+import { Hidden, html, Problem, Select } from "../html.js";
 import { blocksOf, layersOf } from "./layer-data.js";
 import { drawLayout } from "./layout-canvas.js";
 import { LayoutView } from "./layout-view.js";
@@ -32,10 +32,7 @@ export function Layers({ models }) {
   return html`<section aria-labelledby="layers"><h2 id="layers">Block layouts</h2>
     ${
       models.length > 1 &&
-      html`<label class="field" for="layers-model">Model
-      <select id="layers-model" value=${model ?? found?.model} onChange=${(/** @type {any} */ event) => setModel(event.target.value)}>
-        ${models.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
-      </select></label>`
+      html`<${Select} id="layers-model" label="Model" value=${model ?? found?.model} options=${models} onValue=${setModel} />`
     }
     ${problem !== "" && html`<${Problem} message=${problem} />`}
     ${found && html`<p class="soft" role="status">${summaryOf(found)}</p>`}

@@ -1,6 +1,6 @@
 // The form with the prompt, the models that answer beside each other, and the settings of their answers.
 
-import { html } from "../html.js";
+import { Check, html } from "../html.js";
 
 /**
  * @typedef {object} Asked what the form holds
@@ -52,8 +52,8 @@ export function PromptForm({ models, asked, onChange, isRunning, onAsk, onStop }
       <${NumberField} id="seed" label="seed" step="1" value=${asked.seed} onValue=${(/** @type {number} */ seed) => onChange({ seed })} />
       ${
         asked.chosen.length > 1 &&
-        html`<label class="check"><input type="checkbox" checked=${asked.inTurn}
-        onChange=${(/** @type {any} */ event) => onChange({ inTurn: event.target.checked })} /> one after the other, to compare speeds</label>`
+        html`<${Check} label="one after the other, to compare speeds" checked=${asked.inTurn}
+          onChange=${(/** @type {boolean} */ inTurn) => onChange({ inTurn })} />`
       }
     </div>
     <div class="buttons">
@@ -71,8 +71,8 @@ function ModelChoice({ models, chosen, onChange }) {
     models.map((model) => model.id).filter((each) => (each === id) !== chosen.includes(each));
   return html`<fieldset class="models"><legend>Models beside each other</legend>
     ${models.map(
-      ({ id }) => html`<label key=${id} class="check"><input type="checkbox" checked=${chosen.includes(id)}
-        onChange=${() => onChange({ chosen: toggled(id) })} /> ${id}</label>`,
+      ({ id }) =>
+        html`<${Check} key=${id} label=${id} checked=${chosen.includes(id)} onChange=${() => onChange({ chosen: toggled(id) })} />`,
     )}
   </fieldset>`;
 }

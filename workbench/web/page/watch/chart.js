@@ -4,7 +4,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { number, shortPercent } from "../format.js";
 import { html } from "../html.js";
-import { logTicks, nearest, smoothed, thinned, ticks, visible } from "./curves.js";
+import { labelsOf, logTicks, nearest, smoothed, thinned, ticks, visible } from "./curves.js";
 
 /**
  * @typedef {import("./curves.js").Point} Point
@@ -66,7 +66,7 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
       onPointerMove=${(/** @type {any} */ event) => onCursor(xAt(event))}
       onPointerLeave=${() => [onCursor(undefined), setDragged(undefined)]} onDblClick=${() => onView({ kind: "whole" })}>
       <svg width=${width} height=${HEIGHT} role="img" aria-label=${summaryOf(lines, format)}>
-        <${Axes} scale=${scale} format=${format} xName=${xName} />
+        <${Axes} scale=${scale} isShare=${isShare} xName=${xName} />
         <g clip-path=${`url(#${id}-clip)`}>${lines.map((line) => html`<${Curve} key=${line.name} line=${line} scale=${scale} />`)}</g>
         <clipPath id=${`${id}-clip`}><rect x=${MARGIN.left} y="0" width=${scale.inner + 4} height=${HEIGHT} /></clipPath>
         ${cursor !== undefined && html`<line class="cursor" x1=${scale.x(cursor)} x2=${scale.x(cursor)} y1=${MARGIN.top} y2=${HEIGHT - MARGIN.bottom} />`}
@@ -116,20 +116,20 @@ function pathOf(points, scale) {
   return shown.map(({ x, y }, i) => `${i === 0 ? "M" : "L"}${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}`).join("");
 }
 
-/** @param {{ scale: Scale, format: (value: number) => string, xName: string }} properties */
-function Axes({ scale, format, xName }) {
+/** @param {{ scale: Scale, isShare: boolean, xName: string }} properties */
+function Axes({ scale, isShare, xName }) {
   const bottom = HEIGHT - MARGIN.bottom;
-  const across = ticks(...scale.range, Math.max(2, Math.floor(scale.inner / 90)));
+  const end = MARGIN.left + scale.inner;
+  const [up, across] = [scale.yTicks, ticks(...scale.range, Math.max(2, Math.floor(scale.inner / 90)))];
+  const [upLabels, acrossLabels] = [labelsOf(up, isShare), labelsOf(across, false)];
   return html`<g class="axes">
-    ${scale.yTicks.map(
-      (
-        value,
-      ) => html`<g key=${value}><line x1=${MARGIN.left} x2=${MARGIN.left + scale.inner} y1=${scale.y(value)} y2=${scale.y(value)} />
-      <text x=${MARGIN.left - 8} y=${scale.y(value) + 4} text-anchor="end">${format(value)}</text></g>`,
+    ${up.map(
+      (value, i) => html`<g key=${value}><line x1=${MARGIN.left} x2=${end} y1=${scale.y(value)} y2=${scale.y(value)} />
+      <text x=${MARGIN.left - 8} y=${scale.y(value) + 4} text-anchor="end">${upLabels[i]}</text></g>`,
     )}
-    ${across.map((value) => html`<text key=${value} x=${scale.x(value)} y=${bottom + 17} text-anchor="middle">${number(value)}</text>`)}
+    ${across.map((value, i) => html`<text key=${value} x=${scale.x(value)} y=${bottom + 17} text-anchor="middle">${acrossLabels[i]}</text>`)}
     <text x=${MARGIN.left - 14} y=${bottom + 17} text-anchor="end">${xName}</text>
-    <line x1=${MARGIN.left} x2=${MARGIN.left + scale.inner} y1=${bottom} y2=${bottom} />
+    <line x1=${MARGIN.left} x2=${end} y1=${bottom} y2=${bottom} />
   </g>`;
 }
 

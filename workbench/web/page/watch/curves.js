@@ -1,6 +1,8 @@
 // Prepares curves for drawing: the part that is visible, with few enough points, a running mean, and round numbers for
 // axes.
 
+import { number } from "../format.js";
+
 /** @typedef {{ x: number, y: number }} Point */
 
 /**
@@ -108,4 +110,12 @@ export function logTicks(least, most, count) {
   }
   const within = found.filter((value) => value >= least && value <= most);
   return within.length >= 2 ? within : ticks(least, most, count);
+}
+
+/** Texts for ticks, with as many digits as they need to differ. @param {readonly number[]} values @param {boolean} isShare */
+export function labelsOf(values, isShare) {
+  for (let digits = 3; ; digits++) {
+    const labels = values.map((value) => (isShare ? `${number(100 * value, digits)} %` : number(value, digits)));
+    if (digits > 12 || new Set(labels).size === labels.length) return labels;
+  }
 }

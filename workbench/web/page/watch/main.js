@@ -4,7 +4,7 @@
 import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { eventsOf, RequestFailed, request } from "../api.js";
-import { html, Problem } from "../html.js";
+import { Check, html, Problem, Select } from "../html.js";
 import { KeyForm } from "../key-form.js";
 import { Chart, lineOf } from "./chart.js";
 import { colorOf, RunList } from "./run-list.js";
@@ -88,16 +88,19 @@ function Page({ runs }) {
   const range = chosen ?? whole;
   const middle = (range[0] + range[1]) / 2;
   const withWidths = shown.filter(({ run }) => run.structures.length > 0);
+  const changeX = (/** @type {XAxis} */ name) => {
+    setXAxis(name);
+    setChosen(undefined);
+    setCursor(undefined);
+  };
   const toggle = (/** @type {string} */ label) =>
     setHidden((before) => (before.includes(label) ? before.filter((each) => each !== label) : [...before, label]));
   return html`<div>
     <${RunList} runs=${runs} hidden=${hidden} onToggle=${toggle} />
     <section aria-labelledby="curves"><h2 id="curves">Curves</h2>
       <div class="settings">
-        <label class="field" for="x-axis">x axis <select id="x-axis" value=${xAxis}
-          onChange=${(/** @type {any} */ event) => [setXAxis(event.target.value), setChosen(undefined), setCursor(undefined)]}>
-          ${["step", "epoch", "seconds"].map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>
-        <label class="check"><input type="checkbox" checked=${isLog} onChange=${(/** @type {any} */ event) => setLog(event.target.checked)} /> logarithmic values</label>
+        <${Select} id="x-axis" label="x axis" value=${xAxis} options=${["step", "epoch", "seconds"]} onValue=${changeX} />
+        <${Check} label="logarithmic values" checked=${isLog} onChange=${setLog} />
         <span class="buttons">
           <button type="button" aria-label="Zoom in" onClick=${() => onView({ kind: "zoom", factor: 0.5, at: cursor ?? middle })}>+</button>
           <button type="button" aria-label="Zoom out" onClick=${() => onView({ kind: "zoom", factor: 2, at: cursor ?? middle })}>−</button>
@@ -131,13 +134,17 @@ function chartsOf(shown, xAxis) {
         return lineOf({ name, color, isDashed: splits.indexOf(split) > 0, points }, isNoisy);
       }),
     );
-    const [title, axis] = [known?.title ?? titled(quantity), known?.axis ?? splits.join(", ")];
+    const title = known?.title ?? titled(quantity);
+    const axis = quantity === "rate" ? `${unitOf(shown)} a second` : (known?.axis ?? splits.join(", "));
     return { quantity, title, axis, isShare: known !== undefined && "isShare" in known, lines };
   });
 }
 
 /** @param {Run} run @param {string} quantity */
 const curvesOf = ({ curves }, quantity) => [...curves.values()].filter((curve) => curve.quantity === quantity);
+
+/** What speeds count. @param {readonly { run: Run }[]} shown */
+const unitOf = (shown) => [...new Set(shown.flatMap(({ run }) => run.state.unit ?? []))].join(" or ") || "samples";
 
 /** @param {string} metric */
 const titled = (metric) => metric.charAt(0).toUpperCase() + metric.slice(1);

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { duration } from "../format.js";
-import { html } from "../html.js";
+import { Check, html } from "../html.js";
 import { Swatch } from "./chart.js";
 import { lastStep } from "./run-store.js";
 
@@ -20,8 +20,8 @@ export function RunList({ runs, hidden, onToggle }) {
   return html`<section aria-labelledby="runs"><h2 id="runs">Runs</h2>
     <ul class="runs">${runs.map(
       (run, i) => html`<li key=${run.label} class="card">
-      <label class="check"><input type="checkbox" checked=${!hidden.includes(run.label)} onChange=${() => onToggle(run.label)} />
-        <${Swatch} line=${{ color: colorOf(i), isDashed: false }} /> <strong>${run.label}</strong></label>
+      <${Check} checked=${!hidden.includes(run.label)} onChange=${() => onToggle(run.label)}
+        label=${html`<span><${Swatch} line=${{ color: colorOf(i), isDashed: false }} /> <strong>${run.label}</strong></span>`} />
       <${State} run=${run} />
       <span class="soft">${factsOf(run, now)}</span>
       ${[run.state.error, run.state.problem].map((text) => text !== undefined && html`<p key=${text} class="problem">${text}</p>`)}

@@ -29,7 +29,7 @@ export const QUANTITIES = /** @type {const} */ ({
   learningRate: { title: "Learning rate", axis: "" },
   gradientNorm: { title: "Gradient norm", axis: "before clipping", isNoisy: true },
   sigma: { title: "σ of the masks", axis: "" },
-  rate: { title: "Speed", axis: "tokens or images a second", isNoisy: true },
+  rate: { title: "Speed", axis: "", isNoisy: true },
 });
 
 /** @param {string} label @returns {Run} */

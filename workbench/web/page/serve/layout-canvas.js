@@ -30,12 +30,16 @@ export function drawLayout(canvas, blocks, { palette, view }) {
   const context = canvas.getContext("2d");
   if (!context || width === 0 || height === 0) return;
   const range = colorRange(blocks);
-  const colors = palette.map((hex) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)));
+  // Opaque colors as the canvas has them in memory: blue, green and red from the highest byte down.
+  const colors = palette.map((hex) => {
+    const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));
+    return 0xff000000 | (blue << 16) | (green << 8) | red;
+  });
   const values = rasterOf(blocks, { ...(view && { view }), width, height });
   const image = context.createImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
   values.forEach((value, i) => {
-    const color = colors[Math.round(heat(value, range) * (colors.length - 1))] ?? [0, 0, 0];
-    image.data.set([...color, 255], 4 * i);
+    pixels[i] = colors[Math.round(heat(value, range) * (colors.length - 1))] ?? 0;
   });
   context.putImageData(image, 0, 0);
 }

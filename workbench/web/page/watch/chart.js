@@ -1,7 +1,7 @@
 // A chart of one quantity of several runs: SVG in the colors of the page. All charts show the same part of the x axis;
 // dragging over one of them, or its keys, change that part. A line below it has the values at the cursor.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { number, shortPercent } from "../format.js";
 import { html } from "../html.js";
 import { labelsOf, logTicks, nearest, smoothed, thinned, ticks, visible } from "./curves.js";
@@ -41,7 +41,11 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
   const width = useWidth(frame);
   const [dragged, setDragged] = useState(/** @type {number | undefined} */ (undefined));
   const format = isShare ? shortPercent : number;
-  const scale = scaleOf(lines, { range, width, isLog });
+  // A cursor moves often, and changes neither axes nor curves.
+  const [from, to] = range;
+  const scale = useMemo(() => scaleOf(lines, { range: [from, to], width, isLog }), [lines, from, to, width, isLog]);
+  const drawn = useMemo(() => html`<${Drawn} ...${{ id, lines, scale, isShare, xName }} />`, [lines, scale, xName]);
+  const summary = useMemo(() => summaryOf(lines, format), [lines, isShare]);
   const xAt = (/** @type {any} */ event) => scale.xOf(event.clientX - event.currentTarget.getBoundingClientRect().left);
   const release = (/** @type {any} */ event) => {
     const to = xAt(event);
@@ -65,10 +69,8 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
       onPointerDown=${(/** @type {any} */ event) => event.button === 0 && setDragged(xAt(event))} onPointerUp=${release}
       onPointerMove=${(/** @type {any} */ event) => onCursor(xAt(event))}
       onPointerLeave=${() => [onCursor(undefined), setDragged(undefined)]} onDblClick=${() => onView({ kind: "whole" })}>
-      <svg width=${width} height=${HEIGHT} role="img" aria-label=${summaryOf(lines, format)}>
-        <${Axes} scale=${scale} isShare=${isShare} xName=${xName} />
-        <g clip-path=${`url(#${id}-clip)`}>${lines.map((line) => html`<${Curve} key=${line.name} line=${line} scale=${scale} />`)}</g>
-        <clipPath id=${`${id}-clip`}><rect x=${MARGIN.left} y="0" width=${scale.inner + 4} height=${HEIGHT} /></clipPath>
+      <svg width=${width} height=${HEIGHT} role="img" aria-label=${summary}>
+        ${drawn}
         ${cursor !== undefined && html`<line class="cursor" x1=${scale.x(cursor)} x2=${scale.x(cursor)} y1=${MARGIN.top} y2=${HEIGHT - MARGIN.bottom} />`}
         ${
           dragged !== undefined &&
@@ -81,6 +83,13 @@ export function Chart({ id, title, axis, isShare, isLog, xName, lines, range, cu
     <${Values} id=${`${id}-values`} lines=${lines} cursor=${cursor} format=${format} xName=${xName} />
   </figure>`;
 }
+
+/** Axes and curves. @param {{ id: string, lines: readonly Line[], scale: Scale, isShare: boolean, xName: string }} properties */
+const Drawn = ({ id, lines, scale, isShare, xName }) => html`<g>
+  <${Axes} scale=${scale} isShare=${isShare} xName=${xName} />
+  <g clip-path=${`url(#${id}-clip)`}>${lines.map((line) => html`<${Curve} key=${line.name} line=${line} scale=${scale} />`)}</g>
+  <clipPath id=${`${id}-clip`}><rect x=${MARGIN.left} y="0" width=${scale.inner + 4} height=${HEIGHT} /></clipPath>
+</g>`;
 
 /** The values at the cursor, or the latest ones. @param {{ id: string, lines: readonly Line[], cursor: number | undefined, format: (value: number) => string, xName: string }} properties */
 function Values({ id, lines, cursor, format, xName }) {

@@ -38,16 +38,21 @@ async function follow(signal, { onRuns, onFailure }) {
     try {
       /** @type {readonly Run[]} */
       let runs = [];
-      let isDrawing = false;
+      let [isDrawing, busy] = [false, 0];
       const draw = () => {
         isDrawing = false;
+        const started = performance.now();
         onRuns(runs);
+        // The page is drawn before this is called.
+        setTimeout(() => {
+          busy = performance.now() - started;
+        });
       };
       for await (const event of eventsOf(await request("/events", { signal }))) {
         runs = withEvent(runs, event);
         onFailure(undefined);
-        // A long run comes in many events, which are drawn a few times only.
-        if (!isDrawing) setTimeout(draw, 50);
+        // A long run comes in many events. Drawing takes a small part of the time that reading them takes.
+        if (!isDrawing) setTimeout(draw, Math.max(50, 4 * busy));
         isDrawing = true;
       }
       throw new RequestFailed(0, "the connection to the server is lost; trying again");

@@ -13,12 +13,6 @@ const FOUND = [process.env.GBLR_CHROMIUM, "chromium", "chromium-browser", "googl
 export const HAS_BROWSER = FOUND !== undefined;
 if (!HAS_BROWSER) console.error("pages are not tested in a browser: no chromium is found (GBLR_CHROMIUM)");
 
-let browser: Promise<Browser> | undefined;
-afterAll(async () => {
-  await (await browser)?.close();
-  browser = undefined;
-});
-
 /** A page that is open. */
 export interface OpenPage {
   page: Page;
@@ -31,10 +25,22 @@ interface View {
   width?: number;
 }
 
-/** Opens a page. */
-export async function openPage(url: string, { colorScheme = "light", width = 1280 }: View = {}): Promise<OpenPage> {
-  browser ??= chromium.launch({ executablePath: FOUND as string });
-  const context = await (await browser).newContext({ colorScheme, viewport: { width, height: 900 } });
+/** A browser for one test file, closed when its tests are over. @returns opens a page in it */
+export function browserPages(): (url: string, view?: View) => Promise<OpenPage> {
+  let browser: Promise<Browser> | undefined;
+  afterAll(async () => (await browser)?.close());
+  return async (url, view) => {
+    browser ??= chromium.launch({ executablePath: FOUND as string });
+    return openPage(await browser, url, view);
+  };
+}
+
+async function openPage(
+  browser: Browser,
+  url: string,
+  { colorScheme = "light", width = 1280 }: View = {},
+): Promise<OpenPage> {
+  const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const problems: string[] = [];

@@ -8,7 +8,7 @@ import { sendError } from "../../workbench/web/api-error.ts";
 import { addPage } from "../../workbench/web/page-files.ts";
 
 const app = new Hono();
-addPage(app, { title: "A <b>page</b>", script: "serve/main.js" });
+addPage(app, { title: "A <b>page</b>", folder: "serve" });
 app.onError((error, c) => sendError(c, error as never));
 
 const FOLDER = new URL("../../workbench/web/page/", import.meta.url);

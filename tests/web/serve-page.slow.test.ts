@@ -9,9 +9,10 @@ import { writeChatModel } from "../cli/chat-model.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { type Serving, serveFolders } from "../serve/serving.ts";
-import { expectAccessible, expectNoSidewaysScrolling, HAS_BROWSER, openPage } from "./browser.ts";
+import { browserPages, expectAccessible, expectNoSidewaysScrolling, HAS_BROWSER } from "./browser.ts";
 
 const at = temporaryFolder();
+const openPage = browserPages();
 const HOSTILE = `<img src=x onerror="alert(1)">/'gblr'`;
 const LAYER = "h.1.mlp.c_fc";
 const PATIENCE = 120_000;

@@ -11,9 +11,10 @@ import { serveRuns } from "../../workbench/watch/index.ts";
 import type { Listening } from "../../workbench/web/listen.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { facts, metricLines } from "../report/example-run.ts";
-import { expectAccessible, expectNoSidewaysScrolling, HAS_BROWSER, openPage } from "./browser.ts";
+import { browserPages, expectAccessible, expectNoSidewaysScrolling, HAS_BROWSER } from "./browser.ts";
 
 const at = temporaryFolder();
+const openPage = browserPages();
 const PATIENCE = 120_000;
 const HOSTILE = `<img src=x onerror="alert(1)"> & 'run'`;
 const LINES = metricLines({ steps: 100, depth: 2, width: 16, blocks: 4 });

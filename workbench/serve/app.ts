@@ -61,7 +61,7 @@ export function createApp({ service, key, origins = [], bodyBytes, isHost, log }
   addChat(app, service, (error) => log({ kind: "fault", path: "/v1/chat/completions", error }));
   addTokenizer(app, service);
   addLayers(app, service);
-  addPage(app, { title: "gblr serve", script: "serve/main.js" });
+  addPage(app, { title: "gblr serve", folder: "serve" });
   const info = { title: "gblr serve", version: packageJson.version, description: "OpenAI's protocol for local models" };
   app.doc31("/openapi.json", { openapi: "3.1.0", info });
   app.notFound((c) => sendError(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));

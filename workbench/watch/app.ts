@@ -56,7 +56,7 @@ export function createWatchApp({ runs, key, isHost, interval, signal, onFault }:
       }
     });
   });
-  addPage(app, { title: "gblr watch", script: "watch/main.js" });
+  addPage(app, { title: "gblr watch", folder: "watch" });
   app.notFound((c) => sendError(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}`)));
   app.onError((error, c) => {
     if (error instanceof ApiError) return sendError(c, error);

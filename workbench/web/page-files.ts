@@ -15,8 +15,8 @@ import { ApiError } from "./api-error.ts";
 /** What differs between pages. */
 export interface PageFacts {
   title: string;
-  /** module that makes the page, below page/ */
-  script: string;
+  /** folder below page/ with the module that makes the page, main.js, and with its style */
+  folder: string;
 }
 
 const FOLDER = fileURLToPath(new URL("./page/", import.meta.url));
@@ -86,7 +86,7 @@ async function contentOf(name: string): Promise<string | Uint8Array<ArrayBuffer>
   return OWN_FILE.test(name) ? readFile(join(FOLDER, name)) : undefined;
 }
 
-const documentOf = ({ title, script }: PageFacts) => html`<!doctype html>
+const documentOf = ({ title, folder }: PageFacts) => html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -96,8 +96,9 @@ const documentOf = ({ title, script }: PageFacts) => html`<!doctype html>
 <link rel="icon" href="/page/icon.svg">
 <link rel="stylesheet" href="/page/colors.css">
 <link rel="stylesheet" href="/page/style.css">
+<link rel="stylesheet" href="/page/${folder}/style.css">
 <script type="importmap">${raw(IMPORT_MAP)}</script>
-<script type="module" src="/page/${script}"></script>
+<script type="module" src="/page/${folder}/main.js"></script>
 </head>
 <body>
 <noscript>This page needs JavaScript.</noscript>

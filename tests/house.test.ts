@@ -24,8 +24,10 @@ const IMPORT_ORDER = [
   "workbench/evaluate",
   "workbench/train",
   "workbench/report",
+  "workbench/web",
   "workbench/pipeline",
   "workbench/serve",
+  "workbench/watch",
   "workbench/cli",
   "recipes",
   "bench",
@@ -73,7 +75,7 @@ const read = (file: string) => readFileSync(path.join(root, file), "utf8");
 const exists = (file: string) =>
   SKIPPED.has(file) || statSync(path.join(root, file), { throwIfNoEntry: false }) !== undefined;
 const all = filesBelow(".");
-const sources = all.filter((file) => /^(hub|native|workbench|recipes)\/.*\.(ts|py|cc|h)$/.test(file));
+const sources = all.filter((file) => /^(hub|native|workbench|recipes)\/.*\.(ts|js|py|cc|h)$/.test(file));
 const lines = new Map(sources.map((file) => [file, read(file).split("\n").length - 1]));
 
 describe("the folders", () => {
@@ -235,7 +237,7 @@ function imports(file: string): string[] {
 function namedFiles(page: string): Set<string> {
   const spans = page.replace(/^```[\s\S]*?^```/gm, "").matchAll(/`([^`\n]+)`/g);
   const ours = /^(\.ci|bench|docs|hub|native|recipes|tests|workbench)\/[\w./-]+$/;
-  const file = /^[\w-]+(\.slow|\.test)*\.(ts|cc|h)$/;
+  const file = /^[\w-]+(\.slow|\.test)*\.(ts|js|cc|h)$/;
   return new Set([...spans].map(([, span]) => span ?? "").filter((span) => ours.test(span) || file.test(span)));
 }
 

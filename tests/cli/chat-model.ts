@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { SPECIAL, VOCABULARY, writeChatFolder } from "../data/chat/chat-folder.ts";
-import { livelier, tinyGpt2 } from "../models/tiny.ts";
+import { livelier, structured, tinyGpt2 } from "../models/tiny.ts";
 
 export const CHATML = `{% for message in messages %}{{ '<|im_start|>' + message.role + '
 ' + message.content + '<|im_end|>
@@ -18,6 +18,8 @@ const isLetter = (id: number) => /[a-z ]/.test(String.fromCharCode(id));
 export interface ChatModelOptions {
   template?: string;
   positions?: number;
+  /** layers that are held as GBLR matrices. Default: all are dense */
+  blocks?: readonly string[];
   /** further settings of generation_config.json */
   settings?: Record<string, unknown>;
 }
@@ -25,9 +27,10 @@ export interface ChatModelOptions {
 /** Writes the model with the engine that is open. */
 export async function writeChatModel(
   folder: string,
-  { template = CHATML, positions = 256, settings }: ChatModelOptions = {},
+  { template = CHATML, positions = 256, blocks = [], settings }: ChatModelOptions = {},
 ): Promise<void> {
   const model = livelier(tinyGpt2({ vocab_size: VOCABULARY, n_positions: positions, eos_token_id: END }));
+  await structured(model, blocks, "gblr");
   await saveModelNow(model, folder);
   model.dispose();
   writeChatFolder(folder, template, { end: "<|im_end|>" });

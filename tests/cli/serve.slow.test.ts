@@ -2,37 +2,16 @@
 // how it ends, and which command lines it does not take.
 
 import { beforeAll, expect, test } from "bun:test";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import path from "node:path";
 import { createInterface } from "node:readline";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { writeChatModel } from "./chat-model.ts";
+import { GBLR, isPresent, ROOT, RUNTIMES } from "./runtimes.ts";
 
-const ROOT = path.join(import.meta.dir, "../..");
-const GBLR = path.join(ROOT, "workbench/cli/gblr.ts");
 const PATIENCE = 240_000;
 const at = temporaryFolder();
-
-/** Command lines that run a file. Node runs TypeScript from version 22.18 on. */
-const RUNTIMES: Readonly<Record<string, readonly [string, ...string[]]>> = {
-  bun: [process.execPath],
-  deno: [path.join(ROOT, "node_modules/.bin/deno"), "run", "-A"],
-  node: [process.env.GBLR_NODE ?? "node"],
-};
-
-function isPresent(runtime: string): boolean {
-  const [program] = RUNTIMES[runtime] as readonly [string];
-  const { stdout, status } = spawnSync(program, ["--version"], { encoding: "utf8" });
-  if (status !== 0) return false;
-  if (runtime !== "node") return true;
-  const [major = 0, minor = 0] = stdout.slice(1).split(".").map(Number);
-  const runs = major > 22 || (major === 22 && minor >= 18);
-  if (!runs)
-    console.error(`gblr serve is not tested under Node ${stdout.trim()}: 22.18 or later is needed (GBLR_NODE)`);
-  return runs;
-}
 
 beforeAll(async () => {
   await openEngine();
@@ -76,6 +55,10 @@ for (const runtime of Object.keys(RUNTIMES)) {
         const made = Bun.spawnSync([process.execPath, GBLR, "generate", at("tiny"), ...options]);
         expect(choices[i]?.text).toBe((JSON.parse(made.stdout.toString()) as { text: string }).text);
       }
+
+      // The page, and a file of it from a package.
+      expect(await (await fetch(`${facts.url}/`)).text()).toContain("<title>gblr serve</title>");
+      expect((await fetch(`${facts.url}/page/lib/preact-hooks.js`)).status).toBe(200);
 
       // A client that goes away frees its place.
       const gone = new AbortController();

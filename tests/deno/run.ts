@@ -43,6 +43,8 @@ const SUITES = [
   "structures/tucker.test.ts",
   "train/checkpoint.test.ts",
   "train/distillation.test.ts",
+  "watch/followed-file.test.ts",
+  "web/page/watch",
 ];
 
 const tests = new URL("../", import.meta.url);

@@ -28,6 +28,10 @@ describe("a server", () => {
     expect(await status("/metrics", {})).toBe(401);
     expect(await status("/v1/models", { Authorization: "Bearer secret" })).toBe(200);
     expect(await status("/health", {})).toBe(200);
+    expect(await status("/layers", {})).toBe(401);
+    // The page, which asks for the key.
+    expect(await status("/", {})).toBe(200);
+    expect(await status("/page/serve/main.js", {})).toBe(200);
     await guarded.end();
   });
 
@@ -73,6 +77,8 @@ describe("a server", () => {
     expect(Object.keys(document.paths).sort()).toEqual([
       "/detokenize",
       "/health",
+      "/layers",
+      "/layers/blocks",
       "/metrics",
       "/tokenize",
       "/tokenizer_info",

@@ -2,7 +2,13 @@
 
 import { openGenerator, type TextGenerator } from "../../workbench/pipeline/generate.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
-import { type RunningServer, type ServeEvent, type ServeOptions, serveModels } from "../../workbench/serve/index.ts";
+import {
+  type NamedGenerator,
+  type RunningServer,
+  type ServeEvent,
+  type ServeOptions,
+  serveModels,
+} from "../../workbench/serve/index.ts";
 
 /** A running server, and what it logged. */
 export interface Serving extends RunningServer {
@@ -34,11 +40,22 @@ export interface CompletionAnswer {
 }
 
 /** Serves a model folder under the name `tiny`, with the engine that is open. */
-export async function serveFolder(folder: string, options: Partial<ServeOptions> = {}): Promise<Serving> {
-  const generator = await resultOf(openGenerator(folder, { name: "tiny" }), () => {});
+export const serveFolder = (folder: string, options: Partial<ServeOptions> = {}): Promise<Serving> =>
+  serveFolders({ tiny: folder }, options);
+
+/** Serves model folders, by name. The generator that the tests see is that of the first one. */
+export async function serveFolders(
+  folders: Readonly<Record<string, string>>,
+  options: Partial<ServeOptions> = {},
+): Promise<Serving> {
+  const models: NamedGenerator[] = [];
+  for (const [name, folder] of Object.entries(folders)) {
+    models.push({ name, generator: await resultOf(openGenerator(folder, { name }), () => {}) });
+  }
+  const [{ generator }] = models as [NamedGenerator];
   const events: ServeEvent[] = [];
   const log = (event: ServeEvent) => void events.push(event);
-  const running = await serveModels({ models: [{ name: "tiny", generator }], log, ...options });
+  const running = await serveModels({ models, log, ...options });
   const post = (path: string, body: unknown, init: RequestInit = {}) =>
     fetch(running.url + path, {
       method: "POST",
@@ -54,7 +71,7 @@ export async function serveFolder(folder: string, options: Partial<ServeOptions>
     complete: async (body) => (await (await post("/v1/completions", body)).json()) as CompletionAnswer,
     async end() {
       await running.close();
-      generator.dispose();
+      for (const model of models) model.generator.dispose();
     },
   };
 }

@@ -7,7 +7,7 @@ import { type Compared, compareResults } from "../report/compare/compare.ts";
 import { ABSCISSAS, type AbscissaName } from "../report/compare/metrics.ts";
 import { chartToFiles } from "../report/index.ts";
 import { resultsJsonSchema } from "../report/results.ts";
-import { layersText } from "./compare-layers.ts";
+import { layersText } from "./compare/layers.ts";
 import { comparedDocument, comparedMarkdown, comparedText } from "./shared/compared.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";

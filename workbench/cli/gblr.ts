@@ -22,6 +22,7 @@ const VERBS = {
   report: async () => (await import("./report.ts")).addReport,
   serve: async () => (await import("./serve.ts")).addServe,
   sweep: async () => (await import("./sweep.ts")).addSweep,
+  watch: async () => (await import("./watch.ts")).addWatch,
 };
 
 // Loading the code of all verbs takes most of a second, so a command loads its own. Help needs all of them.

@@ -3,7 +3,6 @@
 
 import process from "node:process";
 import { type Command, InvalidArgumentError } from "commander";
-import { isLoopback } from "../../hub/serve/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import type { WeightType } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
@@ -18,14 +17,19 @@ import {
   USUAL_LIMITS,
 } from "../serve/index.ts";
 import { addInferenceOptions, addWeightType, countFrom, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
-import { CommandFailed, oneLine, UsageError, verb } from "./shared/program.ts";
+import { CommandFailed, oneLine, verb } from "./shared/program.ts";
+import {
+  type Access,
+  accessOf,
+  addServerOptions,
+  expectDifferent,
+  type ServerFlags,
+  stopSignal,
+} from "./shared/server.ts";
 import { runStages } from "./shared/stages.ts";
 import { type Palette, paletteFor } from "./shared/terminal.ts";
 
-interface ServeVerbOptions extends OpenEngineOptions {
-  host: string;
-  port: number;
-  apiKey?: string;
+interface ServeVerbOptions extends OpenEngineOptions, ServerFlags {
   cors?: string[];
   context?: number;
   cacheTokens?: number;
@@ -51,13 +55,10 @@ curl http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' -d
 export function addServe(program: Command): void {
   const command = verb(program, {
     name: "serve",
-    summary: "serve language models over OpenAI's protocol",
+    summary: "serve language models over OpenAI's protocol, and a page that compares their answers",
     example: EXAMPLE,
-  })
-    .argument("<models...>", MODEL_ARGUMENT)
-    .option("--host <address>", "address to listen on; other than loopback, a key is needed", "127.0.0.1")
-    .option("--port <number>", "port to listen on; 0 takes a free one", parsePort, DEFAULT_PORT)
-    .option("--api-key <key>", "key that requests need (default: GBLR_API_KEY if set, else none)")
+  }).argument("<models...>", MODEL_ARGUMENT);
+  addServerOptions(command, DEFAULT_PORT)
     .option("--cors <origin>", "web pages of this origin may send requests; may be given several times", collected)
     .option(
       "--context <tokens>",
@@ -87,14 +88,13 @@ function addLimits(command: Command): Command {
 }
 
 async function serveVerb(names: string[], options: ServeVerbOptions): Promise<void> {
-  const key = keyOf(options);
-  const repeated = names.find((name, i) => names.indexOf(name) !== i);
-  if (repeated !== undefined) throw new UsageError(`${repeated} is named twice`);
+  const access = accessOf(options);
+  expectDifferent(names);
   const models = await runStages({ interrupted: "interrupted", json: options.json }, (context) =>
     opened(names, options, context),
   );
   try {
-    const running = await started(models, options, key);
+    const running = await started(models, options, access);
     const facts = { url: running.url, models: names };
     const palette = paletteFor(process.stdout, process.env);
     process.stdout.write(`${options.json ? JSON.stringify(facts) : greeting(running, names, palette)}\n`);
@@ -104,16 +104,6 @@ async function serveVerb(names: string[], options: ServeVerbOptions): Promise<vo
   } finally {
     for (const { generator } of models) generator.dispose();
   }
-}
-
-/** The key that requests need. @throws UsageError if the server needs one and has none */
-function keyOf({ host, apiKey }: ServeVerbOptions): string | undefined {
-  const key = apiKey ?? (process.env.GBLR_API_KEY || undefined);
-  if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
-    throw new UsageError("the key must be of ASCII characters without spaces, at least one");
-  }
-  if (key !== undefined || isLoopback(host)) return key;
-  throw new UsageError(`--host ${host} is reachable from other machines; set a key with --api-key or GBLR_API_KEY`);
 }
 
 async function* opened(
@@ -133,20 +123,14 @@ async function* opened(
   return models;
 }
 
-function started(
-  models: readonly NamedGenerator[],
-  options: ServeVerbOptions,
-  key: string | undefined,
-): Promise<RunningServer> {
+function started(models: readonly NamedGenerator[], options: ServeVerbOptions, access: Access): Promise<RunningServer> {
   const { host, port, cors: origins = [], context, cacheTokens, verbose = false } = options;
   const { concurrency, promptTokens, queue, timeout, bodyBytes } = options;
   const log = (event: ServeEvent) => {
     if (verbose || event.kind === "fault") process.stderr.write(`${logLine(event)}\n`);
   };
   const limits = { context, cacheTokens, concurrency, promptTokens, queue, timeout, bodyBytes };
-  // With a key, a web page that is not allowed cannot use the server under any name.
-  const loopbackOnly = isLoopback(host) && key === undefined;
-  return serveModels({ models, host, port, key, origins, loopbackOnly, limits, log }).catch((error: Error) => {
+  return serveModels({ models, host, port, ...access, origins, limits, log }).catch((error: Error) => {
     throw error instanceof ServeError ? new CommandFailed(error.message) : error;
   });
 }
@@ -154,6 +138,7 @@ function started(
 function greeting({ url }: RunningServer, names: readonly string[], palette: Palette): string {
   return [
     `serving ${names.map((name) => palette.bold(name)).join(", ")} at ${palette.bold(url)}   (Ctrl-C stops the server)`,
+    `  ${palette.dim("page   ")}  ${url}/`,
     `  ${palette.dim("clients")}  OPENAI_BASE_URL=${url}/v1`,
     `  ${palette.dim("routes ")}  ${url}/openapi.json`,
   ].join("\n");
@@ -167,26 +152,6 @@ function logLine(event: ServeEvent): string {
     return `gblr: fault at ${path}: ${oneLine(error instanceof Error ? error.message : String(error))}`;
   }
   return `${new Date().toISOString()} ${event.status} ${event.method} ${path} ${event.took.toFixed(1)} ms`;
-}
-
-/** Resolves at the first signal; a second one ends the process. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    let stopping = false;
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.on(signal, () => {
-        if (stopping) process.exit(signal === "SIGINT" ? 130 : 143);
-        stopping = true;
-        resolve();
-      });
-    }
-  });
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("It must be a number from 0 to 65535.");
-  return port;
 }
 
 function collected(text: string, before: string[] = []): string[] {

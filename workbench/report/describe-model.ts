@@ -79,15 +79,40 @@ export async function describeModel(path: string): Promise<Described> {
   }
 }
 
+/** A layer with its cost and, if it has blocks, their layout. */
+export interface LayerLayout extends Size, LayerCost {
+  name: string;
+  /** name of the structure */
+  structure: string;
+  /** `all`: the number of blocks, dead ones included; `rank`: the rank of each */
+  blocks?: { layout: BlockLayout; all: number; rank: number };
+}
+
+/**
+ * The layers of a model folder or a safetensors file without the numbers of `describeModel` about overlaps, which take
+ * time for large matrices.
+ * @throws ModelError or SafetensorsError if it cannot be read
+ */
+export async function readLayouts(path: string): Promise<LayerLayout[]> {
+  const model = await openModel(path);
+  try {
+    const { layers } = await checkModel(model);
+    const found = await inspectedLayers(layers, model.config?.sigma);
+    return layers.map(({ name, structure, nIn, nOut }, i) => {
+      const { cost, blocks } = found[i] as Inspected;
+      return { name, structure, nIn, nOut, ...costOf(cost, { nIn, nOut }), ...(blocks && { blocks }) };
+    });
+  } finally {
+    await model.tensors.close();
+  }
+}
+
 /** Describes layers that have been found in a model already, on disk or on the Hub. */
 export async function describe(
   { layers, embeddings }: ModelLayers,
   { path, sigma, choices = {} }: DescribeOptions,
 ): Promise<Described> {
-  const found: Inspected[] = [];
-  await eachOf([...layers.entries()], { connections: CONNECTIONS }, async ([i, layer]) => {
-    found[i] = await inspected(layer, sigma);
-  });
+  const found = await inspectedLayers(layers, sigma);
   const layouts = new Map(
     layers.flatMap(({ name }, i) => (found[i]?.blocks ? [[name, found[i].blocks.layout] as const] : [])),
   );
@@ -96,6 +121,14 @@ export async function describe(
   const totals = { structured: totalOf(structured), all: totalOf(described) };
   const timed = new Set(layers.flatMap((layer, i) => (isTimed(layer, found[i] as Inspected) ? [layer.name] : [])));
   return { inspection: { model: path, layers: described, totals, embeddings }, layouts, timed };
+}
+
+async function inspectedLayers(layers: readonly StoredLayer[], sigma: number | undefined): Promise<Inspected[]> {
+  const found: Inspected[] = [];
+  await eachOf([...layers.entries()], { connections: CONNECTIONS }, async ([i, layer]) => {
+    found[i] = await inspected(layer, sigma);
+  });
+  return found;
 }
 
 /** Cost and blocks of a layer, computed by its structure. Default: one multiply-add per stored value. */

@@ -2,7 +2,8 @@
 
 export { type Chart, chartToFiles } from "./charts/chart.ts";
 export { structureCharts, trainingCharts } from "./charts/run-charts.ts";
-export { describeModel } from "./describe-model.ts";
+export { describeModel, type LayerLayout, readLayouts } from "./describe-model.ts";
+export { parseMetricsLine } from "./metrics-log.ts";
 export { writeReport } from "./page/write-report.ts";
 export { structurePicture } from "./pictures/layout-picture.ts";
 export {
@@ -10,6 +11,7 @@ export {
   RUN_FILES,
   type RunFacts,
   readRun,
+  readRunRecord,
   startRun,
   updateRun,
   writeClassification,

@@ -29,11 +29,11 @@ export function parseMetrics(text: string): MetricsLog {
   const cutOff = lines.pop(); // text after the last line end: empty, or a line that was being written
   for (const line of lines) {
     if (line.trim() === "") continue;
-    const found = parseLine(line);
+    const found = parseMetricsLine(line);
     if (found) latest.set(keyOf(found), found);
     else refused++;
   }
-  const last = parseLine(cutOff ?? "");
+  const last = parseMetricsLine(cutOff ?? "");
   if (last) latest.set(keyOf(last), last);
   return { metrics: [...latest.values()].sort((a, b) => a.step - b.step), refused };
 }
@@ -50,9 +50,10 @@ export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] 
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 
+/** Parses a line of metrics.jsonl. @returns undefined if it has no metrics */
 // Checked by hand because a schema is too slow: a long run has a hundred thousand lines, and its report is written
 // often.
-function parseLine(line: string): Metrics | undefined {
+export function parseMetricsLine(line: string): Metrics | undefined {
   let json: unknown;
   try {
     json = JSON.parse(line);

@@ -176,6 +176,17 @@ export async function readRun(folder: string): Promise<Run> {
   };
 }
 
+/**
+ * Reads run.json alone.
+ * @returns undefined if there is none; a problem, as a sentence, if it is damaged
+ */
+export async function readRunRecord(folder: string): Promise<{ record?: RunRecord; problem?: string } | undefined> {
+  const text = await readFile(join(folder, RUN_FILES.record), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const { value, problem } = parseJson(text, runRecordSchema);
+  return value ? { record: value } : { problem: `${RUN_FILES.record} is left out: ${problem}.` };
+}
+
 const systemClock = () => new Date();
 
 async function write(file: string, value: unknown, schema: z.ZodType): Promise<void> {

@@ -1,7 +1,6 @@
 // The web application: what guards every route, and the routes. It knows requests and answers and no sockets, so it runs
 // wherever Hono does.
 
-import { createHash, timingSafeEqual } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -10,9 +9,13 @@ import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import packageJson from "../../package.json" with { type: "json" };
-import { ApiError, apiErrorOf, FAILED, invalid, wrongRequest } from "./protocol/errors.ts";
+import { ofHost, withKey } from "../web/access.ts";
+import { ApiError, invalid, sendError } from "../web/api-error.ts";
+import { addPage, isPageFile } from "../web/page-files.ts";
+import { apiErrorOf, FAILED, wrongRequest } from "./protocol/errors.ts";
 import { addChat } from "./routes/chat.ts";
 import { addCompletions } from "./routes/completions.ts";
+import { addLayers } from "./routes/layers.ts";
 import { addOperation } from "./routes/operation.ts";
 import { addTokenizer } from "./routes/tokenizer.ts";
 import type { AppEnv, Service } from "./service.ts";
@@ -36,8 +39,8 @@ export interface AppOptions {
   log: (event: ServeEvent) => void;
 }
 
-/** The routes that need no key: whether the server runs. */
-const OPEN = new Set(["/health"]);
+/** The routes that need no key: whether the server runs, and the files of the page, which asks for the key. */
+const isOpen = (path: string): boolean => path === "/health" || isPageFile(path);
 
 /** Makes the application. */
 export function createApp({ service, key, origins = [], bodyBytes, isHost, log }: AppOptions): OpenAPIHono<AppEnv> {
@@ -51,25 +54,23 @@ export function createApp({ service, key, origins = [], bodyBytes, isHost, log }
   app.use(secureHeaders());
   if (origins.length > 0) app.use(cors({ origin: [...origins] }));
   if (isHost) app.use(ofHost(isHost));
-  if (key !== undefined) app.use(withKey(key));
+  if (key !== undefined) app.use(withKey(key, isOpen));
   app.use(onlyJson, bodyLimit({ maxSize: bodyBytes, onError: () => tooLarge(bodyBytes) }));
   addOperation(app, service);
   addCompletions(app, service, (error) => log({ kind: "fault", path: "/v1/completions", error }));
   addChat(app, service, (error) => log({ kind: "fault", path: "/v1/chat/completions", error }));
   addTokenizer(app, service);
+  addLayers(app, service);
+  addPage(app, { title: "gblr serve", folder: "serve" });
   const info = { title: "gblr serve", version: packageJson.version, description: "OpenAI's protocol for local models" };
   app.doc31("/openapi.json", { openapi: "3.1.0", info });
-  app.notFound((c) => answered(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));
+  app.notFound((c) => sendError(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));
   app.onError((error, c) => {
     const known = apiErrorOf(error) ?? parseErrorOf(error);
     if (!known) onFault(c, error);
-    return answered(c, known ?? FAILED);
+    return sendError(c, known ?? FAILED);
   });
   return app;
-}
-
-function answered(c: Context<AppEnv>, { status, body, headers }: ApiError): Response {
-  return c.json(body, status as 400, { ...headers });
 }
 
 /** The error of a body that is not JSON. */
@@ -98,37 +99,6 @@ function recorded({ metrics }: Service, log: AppOptions["log"]): MiddlewareHandl
     if (finished) void finished.then(record);
     else record();
   };
-}
-
-/** A web page can send requests to a loopback address, but only with its own host name (DNS rebinding). */
-function ofHost(isHost: (host: string) => boolean): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    const host = c.req.header("host") ?? "";
-    if (!isHost(host.replace(/:\d+$/, ""))) {
-      throw new ApiError(421, "this server answers requests to loopback addresses only");
-    }
-    await next();
-  };
-}
-
-function withKey(key: string): MiddlewareHandler<AppEnv> {
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  const expected = digest(key);
-  return async (c, next) => {
-    const [, given] = /^Bearer (.+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
-    if (!OPEN.has(c.req.path)) {
-      // Digests have equal lengths, and their comparison takes equal time.
-      const matches = given !== undefined && timingSafeEqual(digest(given), expected);
-      if (!matches) throw unauthorized(given === undefined ? "is missing" : "is wrong");
-    }
-    await next();
-  };
-}
-
-function unauthorized(what: string): ApiError {
-  const headers = { "WWW-Authenticate": "Bearer" };
-  const facts = { type: "authentication_error", code: "invalid_api_key", headers };
-  return new ApiError(401, `the key ${what}; send "Authorization: Bearer …" with the key of the server`, facts);
 }
 
 /** Browsers send other types to any server without asking it. */

@@ -1,7 +1,7 @@
 // The gate that limits how many requests are answered or wait at the same time. When it is full, clients are told when to
 // come again; once it is closed, nobody new comes in.
 
-import { ApiError } from "./protocol/errors.ts";
+import { ApiError } from "../web/api-error.ts";
 
 export interface GateOptions {
   /** requests inside at the same time */

@@ -1,17 +1,16 @@
 // Serves language models over OpenAI's protocol. app.ts has the routes, scheduler/ the batch. This file joins them and
 // listens.
 
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { createAdaptorServer } from "@hono/node-server";
 import { isLoopback } from "../../hub/serve/index.ts";
 import type { TextGenerator } from "../pipeline/generate.ts";
+import { listen } from "../web/listen.ts";
 import { createApp, type ServeEvent } from "./app.ts";
 import { Gate } from "./gate.ts";
 import { Metrics } from "./metrics.ts";
 import { Service } from "./service.ts";
 import { ServedModel } from "./texts/served-model.ts";
 
+export { ServeError } from "../web/listen.ts";
 export type { ServeEvent } from "./app.ts";
 
 /** A model and the name by which requests ask for it. */
@@ -74,14 +73,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** The server cannot be started. The message is one line. */
-export class ServeError extends Error {
-  override readonly name = "ServeError";
-}
-
-/** time in which the head of a request, and all of it, must arrive, milliseconds */
-const TIMES = { headersTimeout: 30_000, requestTimeout: 120_000 };
-
 /**
  * Starts a server. The generators must outlive it.
  * @throws ServeError if the address cannot be used; DataError if a chat template is invalid
@@ -101,36 +92,13 @@ export async function serveModels(options: ServeOptions): Promise<RunningServer>
   const service = new Service({ models, gate, metrics, timeout: limits.timeout });
   const isHost = loopbackOnly ? isLoopback : undefined;
   const app = createApp({ service, key, origins, isHost, log, bodyBytes: limits.bodyBytes });
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    overrideGlobalObjects: false,
-    serverOptions: TIMES,
-  }) as Server;
-  await listening(server, { host, port });
-  const { address, family, port: bound } = server.address() as AddressInfo;
+  const server = await listen(app.fetch, { host, port });
   return {
-    url: `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`,
+    url: server.url,
     async close() {
       await gate.close();
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        // Those that wait for another request of their client.
-        server.closeIdleConnections();
-        setTimeout(() => server.closeAllConnections(), LAST_WORDS).unref();
-      });
+      await server.close();
       for (const model of models.values()) await model.dispose();
     },
   };
-}
-
-/** time for the end of the last answers to reach their clients, milliseconds */
-const LAST_WORDS = 1000;
-
-function listening(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      reject(new ServeError(`${host}:${port} cannot be listened on: ${error.code ?? error.message}`, { cause: error }));
-    });
-    server.listen(port, host, () => resolve());
-  });
 }

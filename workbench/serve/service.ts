@@ -3,9 +3,10 @@
 
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
+import { ApiError } from "../web/api-error.ts";
 import type { Gate } from "./gate.ts";
 import type { Metrics } from "./metrics.ts";
-import { ApiError, CLIENT_GONE } from "./protocol/errors.ts";
+import { CLIENT_GONE } from "./protocol/errors.ts";
 import { type ChoiceEvent, type ChoiceRequest, generateChoices } from "./texts/choices.ts";
 import type { ServedModel } from "./texts/served-model.ts";
 

@@ -4,9 +4,14 @@
 import { toneVariables } from "../pictures/colors.ts";
 import { FONT_FAMILY } from "../pictures/svg.ts";
 
-export const STYLE = `
+/** The colors of pages as CSS variables, light or dark as the reader's system is. */
+export const COLOR_VARIABLES = `
 :root{color-scheme:light dark;${toneVariables("light")};--page:#f6f6f9;--good:#e7f4ec;--good-ink:#11633a;--bad:#fdeaea;--bad-ink:#a31616;--busy:#eceafb}
 @media (prefers-color-scheme:dark){:root{${toneVariables("dark")};--page:#121217;--good:#163524;--good-ink:#8fe0b0;--bad:#421919;--bad-ink:#ffa9a9;--busy:#2a2650}}
+`.trim();
+
+export const STYLE = `
+${COLOR_VARIABLES}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 ${FONT_FAMILY},"Helvetica Neue",Arial,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}

@@ -2,8 +2,8 @@
 
 import { z } from "@hono/zod-openapi";
 import type { SamplingSettings } from "../../models/index.ts";
+import { invalid } from "../../web/api-error.ts";
 import type { ServedModel } from "../texts/served-model.ts";
-import { invalid } from "./errors.ts";
 
 /** texts that one request may ask for: its prompts times `n` */
 export const MOST_TEXTS = 256;

@@ -2,8 +2,8 @@
 
 import { randomUUID } from "node:crypto";
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
+import { invalid } from "../../web/api-error.ts";
 import { Completion, type CompletionLogprobs, CompletionRequest, promptsOf } from "../protocol/completions.ts";
-import { invalid } from "../protocol/errors.ts";
 import { expectTexts, settingsOf, tokensWithin } from "../protocol/sampling.ts";
 import type { ScoredToken } from "../scheduler/log-probabilities.ts";
 import type { AppEnv, Service, Visit } from "../service.ts";

@@ -1,7 +1,7 @@
 // The description of a route for the OpenAPI document: what it takes, what it answers, and the errors of all routes.
 
 import { z } from "@hono/zod-openapi";
-import { ErrorBody } from "../protocol/errors.ts";
+import { ErrorBody } from "../../web/api-error.ts";
 
 interface Described<Request extends z.ZodType | undefined, Answer extends z.ZodType> {
   path: string;

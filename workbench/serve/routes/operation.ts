@@ -1,7 +1,7 @@
 // /v1/models, /health and /metrics: what the server has, and how it is.
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { ErrorBody } from "../protocol/errors.ts";
+import { ErrorBody } from "../../web/api-error.ts";
 import type { AppEnv, Service } from "../service.ts";
 import type { ServedModel } from "../texts/served-model.ts";
 import { describedGet } from "./described.ts";

@@ -1,8 +1,8 @@
 // /tokenize, /detokenize and /tokenizer_info: the tokenizer of a served model.
 
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
+import { invalid } from "../../web/api-error.ts";
 import { messagesOf } from "../protocol/chat.ts";
-import { invalid } from "../protocol/errors.ts";
 import { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest, TokenizerInfo } from "../protocol/tokenizer.ts";
 import type { AppEnv, Service } from "../service.ts";
 import type { ServedModel } from "../texts/served-model.ts";

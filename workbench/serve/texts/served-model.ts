@@ -4,7 +4,7 @@ import { type ChatMessage, type ChatTemplate, openChatTemplate, readSpecialToken
 import type { GenerationConfig } from "../../models/index.ts";
 import { usualContext } from "../../models/index.ts";
 import type { TextGenerator } from "../../pipeline/generate.ts";
-import { invalid } from "../protocol/errors.ts";
+import { invalid } from "../../web/api-error.ts";
 import { Scheduler, type SchedulerOptions, type TurnFacts } from "../scheduler/scheduler.ts";
 import { type TokenNames, tokenNames } from "./token-names.ts";
 

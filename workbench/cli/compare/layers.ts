@@ -1,11 +1,11 @@
 // `gblr compare --layers`: prints the output errors of layers in several folders, relative to those in the first one.
 
-import { compareLayers, layerChart, layerTable } from "../report/compare/layers.ts";
-import { markdownTable } from "../report/compare/table.ts";
-import { chartToFiles } from "../report/index.ts";
-import { tableLines } from "./shared/compared.ts";
-import { UsageError } from "./shared/program.ts";
-import type { Palette } from "./shared/terminal.ts";
+import { compareLayers, layerChart, layerTable } from "../../report/compare/layers.ts";
+import { markdownTable } from "../../report/compare/table.ts";
+import { chartToFiles } from "../../report/index.ts";
+import { tableLines } from "../shared/compared.ts";
+import { UsageError } from "../shared/program.ts";
+import type { Palette } from "../shared/terminal.ts";
 
 /** How the result is printed. */
 export interface LayersOutput {

@@ -1,5 +1,5 @@
-// `gblr export`: writes a compressed model as a dense checkpoint, in the format of the reference implementation, or as
-// ONNX. The conversion of the layers is in compress/, the writing of the folder in models/, ONNX in export/onnx/.
+// `gblr export`: writes a compressed model as a dense checkpoint, in the format of the reference implementation, as ONNX
+// or as GGUF. The conversion of the layers is in compress/, the writing of the folder in models/, ONNX and GGUF in export/.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,20 +23,27 @@ import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { type Saved, save, saved } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
+import { expectGgufName, exportedGguf } from "./export/gguf.ts";
 import { exportedOnnx } from "./export/onnx.ts";
 import { addEngineOptions, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
-const TARGETS = ["dense", "packed", "reference", "onnx"] as const;
+const TARGETS = ["dense", "packed", "reference", "onnx", "gguf"] as const;
 /** What is done with the model before it is saved, by target. Default: nothing */
 const BEFORE: Partial<Record<(typeof TARGETS)[number], (model: Model) => unknown>> = { dense: exportDense };
+/** What writes files of other formats than model folders, by target. */
+const FILES: Partial<Record<(typeof TARGETS)[number], typeof exportedOnnx>> = {
+  onnx: exportedOnnx,
+  gguf: exportedGguf,
+};
 /** Text about the layers in the summary, by target. */
 const MADE = {
   dense: "converted to dense",
   packed: "kept as structured",
   reference: "in the reference's format",
   onnx: "structured",
+  gguf: "merged to dense",
 };
 
 interface ExportVerbOptions extends OpenEngineOptions {
@@ -49,7 +56,7 @@ interface ExportVerbOptions extends OpenEngineOptions {
 }
 
 const SUMMARY =
-  "write a compressed model in half precision, as a dense checkpoint, as ONNX, or in the reference's format";
+  "write a compressed model in half precision, as a dense checkpoint, as ONNX or GGUF, or in the reference's format";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
@@ -69,6 +76,8 @@ Writes a compressed model in a format that other programs can load.
 --to onnx       an ONNX file of standard operators, if --out ends in .onnx,
                 else a folder with onnx/model.onnx, config.json and tokenizer.
                 GBLR layers keep their packed size; with --dtype as packed.
+--to gguf       one file for llama.cpp, with the tokenizer: GPT-2, Llama,
+                Mistral, Qwen2, Qwen3 and SmolLM3. Layers become dense.
 `.trim();
 
 export function addExport(program: Command): void {
@@ -80,13 +89,14 @@ export function addExport(program: Command): void {
       "gblr export models/gpt2-gblr --to packed --dtype bfloat16 --out models/gpt2-gblr-half",
       "gblr export owner/gpt2-gblr --to reference --out models/gpt2-reference",
       "gblr export models/gpt2-gblr --to onnx --with-past --out models/gpt2-onnx",
+      "gblr export owner/smollm2-gblr --to gguf --dtype bfloat16 --out smollm2.gguf",
     ].join("\n"),
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
     .argument("<model>", MODEL_ARGUMENT)
     .addOption(new Option("--to <format>", "format to write").choices(TARGETS).makeOptionMandatory())
-    .requiredOption("--out <folder>", "folder to write the model to; for onnx also a file")
+    .requiredOption("--out <folder>", "folder to write the model to; for onnx also a file, for gguf a file")
     .addOption(
       new Option("--dtype <type>", "type of the stored numbers").choices(Object.keys(FILE_TYPES)).default("float32"),
     )
@@ -97,7 +107,7 @@ export function addExport(program: Command): void {
 async function exportVerb(name: string, options: ExportVerbOptions): Promise<void> {
   const { to, out, dtype, json = false } = options;
   checkUsage(options);
-  if (to !== "onnx") await expectPlaceForModel(out, { force: options.force ?? false });
+  if (!Object.hasOwn(FILES, to)) await expectPlaceForModel(out, { force: options.force ?? false });
   const interrupted = "interrupted; nothing was written";
   const { layers, exact, files, bytes } = await runStages({ interrupted, json }, (context) =>
     exported(name, options, context),
@@ -111,10 +121,11 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
 }
 
 /** @throws UsageError for options that contradict each other */
-function checkUsage({ to, dtype, withPast }: ExportVerbOptions): void {
+function checkUsage({ to, out, dtype, withPast }: ExportVerbOptions): void {
   if (to === "reference" && dtype !== "float32") {
     throw new UsageError(`--to reference writes float32 only, not ${dtype}; leave out --dtype`);
   }
+  if (to === "gguf") expectGgufName(out);
   if (withPast && to !== "onnx") throw new UsageError(`--with-past is for --to onnx, not ${to}; leave it out`);
 }
 
@@ -132,7 +143,8 @@ async function* exported(
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Saved & { layers: string[]; exact: string[] }> {
   const { to, out, dtype } = options;
-  if (to === "onnx") return yield* exportedOnnx(name, options, context);
+  const toFile = FILES[to];
+  if (toFile) return yield* toFile(name, options, context);
   const { folder } = yield* fetchModel(name, { ...context, trainable: to === "reference" });
   await openEngineFor(options);
   const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;

@@ -118,7 +118,7 @@ export function withoutInt8<File extends TensorFile>(file: File, fail: (tensor: 
   const tensors = new Map<string, TensorInfo>();
   const integers = new Map([...file.tensors].filter(([, { dtype }]) => dtype === "I8"));
   for (const [name, info] of integers) expectScales(file, { name, info }, fail(name));
-  const hidden = new Set(integers.keys().map(scalesOf));
+  const hidden = new Set(Array.from(integers.keys(), scalesOf));
   for (const [name, info] of file.tensors) {
     if (hidden.has(name)) continue;
     const bytes = Float32Array.BYTES_PER_ELEMENT * sizeOf(info);

@@ -59,7 +59,7 @@ function unmergedOf(definition: TokenizerDefinition, model: ReadonlyMap<string, 
     return bytes !== undefined && isUtf8(bytes) && cut(new TextDecoder().decode(bytes), true).length === 1;
   };
   const special = new Set(definition.added_tokens.map(({ content }) => content));
-  return model.keys().find((token) => !special.has(token) && encode(token).length !== 1 && isPiece(token));
+  return [...model.keys()].find((token) => !special.has(token) && encode(token).length !== 1 && isPiece(token));
 }
 
 /** Merges as texts. A space in a part is written as the character that stands for it in the byte-level alphabet. */

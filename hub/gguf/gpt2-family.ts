@@ -65,20 +65,24 @@ async function plan(gguf: GgufFile): Promise<ModelPlan> {
       use_cache: true,
       vocab_size: vocabulary,
     },
-    tensors: tensorsOf({ count, width, inner, positions, vocabulary, tied }),
+    tensors: gpt2Tensors({ count, width, inner, positions, vocabulary, tied }),
   };
 }
 
-interface Sizes {
+/** The sizes of a GPT-2 that determine its tensors. */
+export interface Gpt2Sizes {
+  /** number of blocks */
   count: number;
   width: number;
   inner: number;
   positions: number;
   vocabulary: number;
+  /** whether the head is the embedding */
   tied: boolean;
 }
 
-function tensorsOf({ count, width, inner, positions, vocabulary, tied }: Sizes): ModelTensor[] {
+/** The tensors of a GPT-2 in a file. */
+export function gpt2Tensors({ count, width, inner, positions, vocabulary, tied }: Gpt2Sizes): ModelTensor[] {
   const asStored = (stored: string, name: string, shape: readonly number[]): ModelTensor => {
     return { stored, name, shape, order: SAME };
   };

@@ -18,7 +18,7 @@ import { ROPE_KEYS, ropeParameters } from "./rope.ts";
 import { GgufError } from "./types.ts";
 
 /** How the architectures differ. */
-interface Variant {
+export interface LlamaVariant {
   modelType: string;
   model: string;
   /** whether llama.cpp interleaves the rows of queries and keys */
@@ -29,7 +29,7 @@ interface Variant {
   biased: boolean;
 }
 
-const LLAMA: Variant = {
+const LLAMA: LlamaVariant = {
   modelType: "llama",
   model: "LlamaForCausalLM",
   interleaved: true,
@@ -37,7 +37,8 @@ const LLAMA: Variant = {
   biased: false,
 };
 
-const VARIANTS: ReadonlyMap<string, Variant> = new Map([
+/** The architectures by name. */
+export const LLAMA_VARIANTS: ReadonlyMap<string, LlamaVariant> = new Map([
   ["llama", LLAMA],
   ["smollm3", { ...LLAMA, modelType: "smollm3", model: "SmolLM3ForCausalLM" }],
   ["qwen2", { ...LLAMA, modelType: "qwen2", model: "Qwen2ForCausalLM", interleaved: false, biased: true }],
@@ -64,11 +65,11 @@ const KEYS: ReadonlySet<string> = new Set([
 ]);
 
 /** Llama, Mistral, Qwen2, Qwen3 and SmolLM3. */
-export const llamaFamily: Family = { architectures: [...VARIANTS.keys()], plan };
+export const llamaFamily: Family = { architectures: [...LLAMA_VARIANTS.keys()], plan };
 
 async function plan(gguf: GgufFile, architecture: string): Promise<ModelPlan> {
   expectKeys(gguf, architecture, KEYS);
-  const variant = VARIANTS.get(architecture) as Variant;
+  const variant = LLAMA_VARIANTS.get(architecture) as LlamaVariant;
   const sizes = sizesOf(gguf, architecture);
   const biases = biasesOf(gguf, variant);
   const rope = await ropeParameters(gguf, architecture, sizes.headDim);
@@ -97,30 +98,33 @@ async function plan(gguf: GgufFile, architecture: string): Promise<ModelPlan> {
       use_cache: true,
       vocab_size: sizes.vocabulary,
     },
-    tensors: tensorsOf(sizes, variant, { biases, tied }),
+    tensors: llamaTensors(sizes, variant, { biases, tied }),
     consumed: rope.consumed,
   };
 }
 
 /** Sliding windows are a field of Mistral's config, not of Llama's. */
-function slidingWindow({ file }: GgufFile, { modelType }: Variant, window: number): Record<string, unknown> {
+function slidingWindow({ file }: GgufFile, { modelType }: LlamaVariant, window: number): Record<string, unknown> {
   if (modelType === "llama") {
     return { architectures: ["MistralForCausalLM"], model_type: "mistral", sliding_window: window };
   }
   throw new GgufError(`has a sliding window, which is supported for Mistral, not for ${modelType}`, { file });
 }
 
-interface Sizes {
+/** The sizes of a model that determine its tensors. */
+export interface LlamaSizes {
   layers: number;
   width: number;
   inner: number;
   heads: number;
+  /** heads of keys and values */
   keyHeads: number;
+  /** channels of a head */
   headDim: number;
   vocabulary: number;
 }
 
-function sizesOf(gguf: GgufFile, architecture: string): Sizes {
+function sizesOf(gguf: GgufFile, architecture: string): LlamaSizes {
   const { file, metadata } = gguf;
   const key = (name: string) => `${architecture}.${name}`;
   const [vocabulary, columns] = matrixShape(gguf, "token_embd.weight");
@@ -159,7 +163,7 @@ interface Biases {
 }
 
 /** Which linear layers have biases, according to the first block. The tensors of all blocks are checked later. */
-function biasesOf({ file, tensors }: GgufFile, { biased }: Variant): Biases {
+function biasesOf({ file, tensors }: GgufFile, { biased }: LlamaVariant): Biases {
   const has = (names: readonly string[]) => names.filter((name) => tensors.has(`blk.0.${name}.bias`));
   const all = (what: string, names: readonly string[]): boolean => {
     const found = has(names);
@@ -174,9 +178,13 @@ function biasesOf({ file, tensors }: GgufFile, { biased }: Variant): Biases {
   };
 }
 
-function tensorsOf(
-  { layers: count, width, inner, heads, keyHeads, headDim, vocabulary }: Sizes,
-  { interleaved, norms, biased }: Variant,
+/**
+ * The tensors of a model in a file.
+ * @param tied whether the head is the embedding
+ */
+export function llamaTensors(
+  { layers: count, width, inner, heads, keyHeads, headDim, vocabulary }: LlamaSizes,
+  { interleaved, norms, biased }: LlamaVariant,
   { biases, tied }: { biases: Biases; tied: boolean },
 ): ModelTensor[] {
   const order = (rows: number): Order => (interleaved ? { kind: "interleaved heads", heads: rows } : SAME);

@@ -25,7 +25,8 @@ export const ROPE_KEYS = [
   "rope.scaling.yarn_log_multiplier",
 ] as const;
 
-const FACTORS = "rope_freqs.weight";
+/** The tensor of the factors by which frequencies are divided. */
+export const FACTORS = "rope_freqs.weight";
 
 interface Rope {
   /** `rope_parameters` of config.json */
@@ -99,6 +100,11 @@ function expectOne(metadata: Metadata, key: string): void {
 
 /** Scaling of Llama 3.1 and 3.2: the same thresholds everywhere (transformers, `rope_type` llama3). */
 const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
+const THRESHOLDS = {
+  lowFactor: LLAMA3.low_freq_factor,
+  highFactor: LLAMA3.high_freq_factor,
+  trained: LLAMA3.original_max_position_embeddings,
+};
 
 /** Largest relative difference of factors, which were computed in float32. */
 const TOLERANCE = 1e-4;
@@ -123,18 +129,26 @@ function llama3Scaling(
   if (factors.every((factor) => factor === 1)) return { rope_type: "default" };
   const factor = Number((factors.at(-1) as number).toPrecision(6));
   const isLlama3 = factors.every((found, i) => {
-    const expected = llama3Factor(theta ** ((2 * i) / headDim), factor);
+    const expected = llama3Factor(theta ** ((2 * i) / headDim), { factor, ...THRESHOLDS });
     return Math.abs(expected - found) <= TOLERANCE * expected;
   });
   return isLlama3 ? { rope_type: "llama3", factor, ...LLAMA3 } : undefined;
 }
 
-/** The factor by which a frequency is divided. @param period tokens per radian */
-function llama3Factor(period: number, factor: number): number {
-  const { low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original } = LLAMA3;
+/** Llama 3.1's scaling of rotary positions. */
+export interface Llama3Scaling {
+  factor: number;
+  lowFactor: number;
+  highFactor: number;
+  /** length of the sequences of training without scaling, in tokens */
+  trained: number;
+}
+
+/** The factor by which a frequency is divided, as in rope_freqs.weight. @param period tokens per radian */
+export function llama3Factor(period: number, { factor, lowFactor, highFactor, trained }: Llama3Scaling): number {
   const wavelength = 2 * Math.PI * period;
-  if (wavelength < original / high) return 1;
-  if (wavelength > original / low) return factor;
-  const smooth = (original / wavelength - low) / (high - low);
+  if (wavelength < trained / highFactor) return 1;
+  if (wavelength > trained / lowFactor) return factor;
+  const smooth = (trained / wavelength - lowFactor) / (highFactor - lowFactor);
   return 1 / ((1 - smooth) / factor + smooth);
 }

@@ -56,3 +56,48 @@ export function splitting(metadata: Metadata): object {
   const pattern = { type: "Split", pattern: { Regex: split }, behavior: "Isolated", invert: false };
   return { type: "Sequence", pretokenizers: [pattern, byteLevel] };
 }
+
+/** What a `pre_tokenizer` of tokenizer.json is called in a GGUF file. */
+export interface NamedSplit {
+  /** the name that is written */
+  name: string;
+  /** whether llama.cpp takes a whole piece that is a token, whatever the merges are */
+  ignoresMerges: boolean;
+}
+
+/** Names to write, by pattern and by whether merges are ignored: of several with one meaning the most common. */
+const WRITTEN: readonly (NamedSplit & { pattern: string | undefined })[] = [
+  { pattern: GPT2, name: "gpt-2", ignoresMerges: false },
+  { pattern: LLAMA3, name: "llama-bpe", ignoresMerges: true },
+  { pattern: LLAMA3, name: "smaug-bpe", ignoresMerges: false },
+  { pattern: QWEN2, name: "qwen2", ignoresMerges: false },
+  { pattern: TEKKEN, name: "tekken", ignoresMerges: true },
+  { pattern: GPT4O, name: "gpt-4o", ignoresMerges: false },
+];
+
+/** GPT-2's splitting with each digit on its own. */
+const DIGITS: NamedSplit = { name: "smollm", ignoresMerges: false };
+
+/**
+ * The names under which a `pre_tokenizer` of tokenizer.json, for a byte-level vocabulary, can be written.
+ * @returns none if llama.cpp is not known to have it
+ */
+export function splitsNamed(preTokenizer: unknown): readonly NamedSplit[] {
+  const parts = partsOf(preTokenizer);
+  const [first, last] = [parts[0], parts.at(-1)];
+  if (last?.type !== "ByteLevel" || last.add_prefix_space === true) return [];
+  const splits = last.use_regex !== false;
+  if (parts.length === 1) return splits ? WRITTEN.filter(({ pattern }) => pattern === GPT2) : [];
+  if (parts.length !== 2) return [];
+  if (first?.type === "Digits") return splits && first.individual_digits === true ? [DIGITS] : [];
+  const { type, pattern, behavior, invert } = first as Record<string, unknown>;
+  if (splits || type !== "Split" || behavior !== "Isolated" || invert === true) return [];
+  const { Regex } = (pattern ?? {}) as { Regex?: unknown };
+  return Regex === undefined ? [] : WRITTEN.filter((each) => each.pattern === Regex);
+}
+
+function partsOf(part: unknown): Readonly<Record<string, unknown>>[] {
+  if (typeof part !== "object" || part === null) return [];
+  const { type, pretokenizers } = part as Readonly<Record<string, unknown>>;
+  return type === "Sequence" && Array.isArray(pretokenizers) ? pretokenizers.flatMap(partsOf) : [{ ...part }];
+}

@@ -12,8 +12,10 @@ import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } fro
 export const FORMAT = 1;
 /** Version of a model whose structured layers may be in half precision. */
 export const HALF_FORMAT = 2;
+/** Version of a model of which any tensors may be 8-bit integers with scales, see safetensors/int8.ts. */
+export const INT8_FORMAT = 3;
 /** Newer versions are rejected. */
-const FORMATS: readonly unknown[] = [FORMAT, HALF_FORMAT];
+const FORMATS: readonly number[] = [FORMAT, HALF_FORMAT, INT8_FORMAT];
 
 const FLOAT_TYPES: readonly Dtype[] = ["F32"];
 const HALF_TYPES: readonly Dtype[] = ["F32", "F16", "BF16"];
@@ -39,6 +41,8 @@ export interface LayerConfig {
 export interface GblrConfig {
   /** smoothness of the masks, if they have a Gaussian */
   sigma?: number;
+  /** whether tensors may be 8-bit integers with scales. Default false */
+  hasInt8?: boolean;
   layers: ReadonlyMap<string, LayerConfig>;
 }
 
@@ -128,22 +132,24 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
   // Checked first, because another version may have other fields.
-  if (!FORMATS.includes(gblr.format)) {
-    throw fail(`"gblr.format" ${versionProblem([FORMAT, HALF_FORMAT], gblr.format)}`);
+  const format = FORMATS.find((known) => known === gblr.format);
+  if (format === undefined) {
+    throw fail(`"gblr.format" ${versionProblem(FORMATS, gblr.format)}`);
   }
   const { duplicate } = scanJson(text);
   if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
   const { sigma, structure } = part;
-  const types = gblr.format === HALF_FORMAT ? HALF_TYPES : FLOAT_TYPES;
+  const types = format >= HALF_FORMAT ? HALF_TYPES : FLOAT_TYPES;
+  const hasInt8 = format >= INT8_FORMAT;
   const layers = new Map(
     Object.entries(part.layers).map(([name, value]) => [
       name,
       { ...layerOf(value, structure, (text) => fail(text, name)), types },
     ]),
   );
-  if (layers.size === 0) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
-  return { ...(sigma !== undefined && { sigma }), layers };
+  if (layers.size === 0 && !hasInt8) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
+  return { ...(sigma !== undefined && { sigma }), ...(hasInt8 && { hasInt8 }), layers };
 }
 
 function layerOf(value: unknown, structure: string, fail: (problem: string) => ModelError): Omit<LayerConfig, "types"> {

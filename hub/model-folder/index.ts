@@ -3,7 +3,7 @@
 
 export { checkModel, checkModelFolder } from "./check-model.ts";
 export { findLayers, type ModelLayers } from "./find-layers.ts";
-export { FORMAT, type GblrConfig, HALF_FORMAT, type LayerConfig } from "./gblr-config.ts";
+export { FORMAT, type GblrConfig, HALF_FORMAT, INT8_FORMAT, type LayerConfig } from "./gblr-config.ts";
 export { PACKED_PARTS } from "./gblr-layer.ts";
 export { ModelError } from "./layer-tensors.ts";
 export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE } from "./open-model.ts";

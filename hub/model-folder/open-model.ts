@@ -5,7 +5,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "../checkpoint/index.ts";
 import { reason } from "../files/byte-source.ts";
-import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
+import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile, withoutInt8 } from "../safetensors/index.ts";
 import { textOfFile } from "../text/utf8.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
 import { ModelError } from "./layer-tensors.ts";
@@ -42,7 +42,25 @@ export async function openModel(path: string): Promise<OpenModel> {
   if (!/\.safetensors(\.index\.json)?$/.test(file)) {
     throw new ModelError("is not a safetensors file; use `gblr import` for a PyTorch checkpoint", { file });
   }
-  return { path: file, tensors: await openTensors(file), ...(config && { config }) };
+  const tensors = await openTensors(file);
+  try {
+    return { path: file, tensors: config ? asReal(tensors, { config, file }) : tensors, ...(config && { config }) };
+  } catch (error) {
+    await tensors.close();
+    throw error;
+  }
+}
+
+/**
+ * The tensors as real numbers: 8-bit integers become float32, if the version of the folder allows them.
+ * @throws ModelError when their scales are missing or do not fit
+ */
+export function asReal<File extends TensorFile>(
+  tensors: File,
+  { config, file }: { config: GblrConfig; file: string },
+): File {
+  if (!config.hasInt8) return tensors;
+  return withoutInt8(tensors, (tensor) => (problem, options) => new ModelError(problem, { file, tensor }, options));
 }
 
 /** Reads the "gblr" part of config.json. A folder must have a config.json; for a file it is optional. */

@@ -18,7 +18,7 @@ import {
   type TensorFile,
 } from "../safetensors/index.ts";
 import { ModelError } from "./layer-tensors.ts";
-import { CONFIG_FILE, type OpenModel, openModel, readConfig, TRAINABLE_FILE } from "./open-model.ts";
+import { asReal, CONFIG_FILE, type OpenModel, openModel, readConfig, TRAINABLE_FILE } from "./open-model.ts";
 
 /**
  * Opens a model on the Hub. Weights that are complete in the cache are opened there. The caller closes the tensors.
@@ -42,9 +42,11 @@ export async function openRemoteModel(
   if (path === undefined) return undefined;
   const config = await readConfig(join(folder, CONFIG_FILE), true);
   const format = remoteShards(files, { commit, context: requestContext(access, repo, options) });
-  const tensors: TensorFile =
+  const stored: TensorFile =
     path === INDEX_FILE ? await openSharded(join(folder, path), format) : await format.open(path);
-  return { path: `${formatRepoName(repo)}/${path}`, tensors, ...(config && { config }) };
+  const file = `${formatRepoName(repo)}/${path}`;
+  const tensors = config ? asReal(stored, { config, file }) : stored;
+  return { path: file, tensors, ...(config && { config }) };
 }
 
 async function pullSmallFiles(repo: RepoName, access: HubAccess, options: ContextOptions): Promise<Pulled> {

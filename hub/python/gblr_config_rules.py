@@ -8,7 +8,9 @@ import math
 
 from gblr_structures import STRUCTURES
 
-FORMAT_TYPES = {1: ("F32",), 2: ("F32", "F16", "BF16")}  # versions, and the types of structured layers
+# versions, and the types of structured layers
+FORMAT_TYPES = {1: ("F32",), 2: ("F32", "F16", "BF16"), 3: ("F32", "F16", "BF16")}
+INT8_FORMAT = 3  # the first version in which any real tensor may be 8-bit integers with scales
 MOST_SIDE = 2**24  # masks round widths in float32, which has all integers up to here
 MOST_VALUES = 2**31 - 1  # indices on GPUs are 32 bits wide
 
@@ -54,7 +56,7 @@ def check_config(fields):
         _check_images(part["images"])
     layers = part.get("layers")
     _expect(isinstance(layers, dict), "gblr.layers", "must be an object", layers)
-    if not layers:
+    if not layers and part["format"] < INT8_FORMAT:
         raise _field("gblr.layers", 'must name a layer; a dense model has no "gblr"')
     types = FORMAT_TYPES[part["format"]]
     return {name: {**_checked_layer(name, settings, structure), "types": types} for name, settings in layers.items()}
@@ -64,7 +66,8 @@ def _check_format(value):
     if _is_number(value) and value in FORMAT_TYPES:
         return
     newer = _is_number(value) and value > max(FORMAT_TYPES)
-    known = " or ".join(map(str, FORMAT_TYPES))
+    *others, last = map(str, FORMAT_TYPES)
+    known = f"{', '.join(others)} or {last}"
     raise _field("gblr.format", f"must be {known}, is {value}" + ("; a newer version of gblr wrote it" if newer else ""))
 
 

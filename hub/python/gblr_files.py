@@ -4,6 +4,7 @@ A file that breaks a rule of the format raises a ValueError of one line that nam
 """
 
 import json
+import math
 import os
 import struct
 
@@ -17,30 +18,65 @@ DTYPES = {
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 LONGEST_HEADER = 100_000_000
+GROUP = 32  # consecutive values of an I8 tensor T that share a scale, in T_scales
 
 
 class Tensors:
-    """The tensors of one file, or of all files of an index, by name. Values are read by read()."""
+    """The tensors of one file, or of all files of an index, by name. Values are read by read(). A tensor of 8-bit
+    integers that has scales is read as real numbers, and its scales are not listed."""
 
     def __init__(self, path):
         self.path = path
         self.entries = {}
+        self.scales = {}  # entries of scales by the names of their tensors
         if path.endswith(".json"):
             self._open_index(path)
         else:
             self._open_file(path)
+        self._hide_scales()
 
     def shapes(self):
         """Returns a dict from the name of each tensor to its shape."""
         return {name: entry["shape"] for name, entry in self.entries.items()}
 
     def stored(self):
-        """Name, dtype and shape of each tensor."""
-        return [Stored(name, entry["dtype"], tuple(entry["shape"])) for name, entry in self.entries.items()]
+        """Name, dtype and shape of each tensor as it is read."""
+        dtypes = {name: "F32" if name in self.scales else entry["dtype"] for name, entry in self.entries.items()}
+        return [Stored(name, dtypes[name], tuple(entry["shape"])) for name, entry in self.entries.items()]
 
     def read(self, name):
         """Reads one tensor into memory."""
-        file, dtype, shape, start, end = (self.entries[name][key] for key in ("file", "dtype", "shape", "start", "end"))
+        values = self._values(name, self.entries[name])
+        if name not in self.scales:
+            return values
+        scales = self._values(f"{name}_scales", self.scales[name]).float().repeat_interleave(GROUP)
+        return values.float() * scales[: values.numel()].reshape(values.shape)
+
+    def _hide_scales(self):
+        """Takes the scales of 8-bit integers out of the entries, and checks their type and shape."""
+        for name in [name for name, entry in self.entries.items() if entry["dtype"] == "I8"]:
+            scales = self.entries.pop(f"{name}_scales", None)
+            if scales is None:
+                continue
+            found, groups = f"{scales['dtype']} {tuple(scales['shape'])}", self._groups(name)
+            if found != f"BF16 {(groups,)}":
+                raise problem(self.path, name, f"is I8, so {name}_scales must be BF16 ({groups}), is {found}")
+            self.scales[name] = scales
+
+    def _groups(self, name):
+        return -(-math.prod(self.entries[name]["shape"]) // GROUP)
+
+    def check_int8(self, allowed):
+        """Checks that there are 8-bit integers with scales only if they are allowed, and then none without."""
+        for name, entry in self.entries.items():
+            if name in self.scales and not allowed:
+                raise problem(self.path, name, "is I8, which needs gblr.format 3 in config.json")
+            if allowed and entry["dtype"] == "I8" and name not in self.scales:
+                must = f"so {name}_scales must be BF16 ({self._groups(name)}), is missing"
+                raise problem(self.path, name, f"is I8, {must}")
+
+    def _values(self, name, entry):
+        file, dtype, shape, start, end = (entry[key] for key in ("file", "dtype", "shape", "start", "end"))
         if start == end:
             return torch.zeros(shape, dtype=DTYPES[dtype])
         data = bytearray(end - start)

@@ -7,7 +7,7 @@ import torch
 
 from configuration_gblr import read_config
 from gblr_build import NETWORKS, Layers, Network
-from gblr_config_rules import LayerError, check_claims, check_config, one_line
+from gblr_config_rules import INT8_FORMAT, LayerError, check_claims, check_config, one_line
 from gblr_files import Tensors, problem
 from gblr_layers import GblrLinear, PackedGblrLinear
 from gblr_rules import BUFFERS, check_layers, check_trainable, check_values, own_tensors, sizes_of
@@ -88,6 +88,8 @@ def checked_tensors(fields, sources, own_name):
     Raises a ValueError of one line that names the tensor and the rule.
     """
     listed = check_config(fields)
+    for source in filter(None, sources):
+        source.check_int8((fields.get("gblr") or {}).get("format", 0) >= INT8_FORMAT)
     names = {own_name(name): name for name in listed or ()}
     layers = None if listed is None else {own: listed[name] for own, name in names.items()}
     if len(names) < len(listed or ()):

@@ -43,7 +43,8 @@ from gblr_vit import VisionTransformer
 # ----------------------------------------------------------------------------------------------------------------------
 
 try:
-    from transformers import GPT2LMHeadModel, PreTrainedModel, ResNetForImageClassification, ViTForImageClassification
+    from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
+    from transformers import ResNetForImageClassification, ViTForImageClassification
     from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
     from transformers.utils import cached_file
 except (ImportError, RuntimeError):  # RuntimeError: this transformers does not support this torch
@@ -57,24 +58,44 @@ if PreTrainedModel is not None:
 
         @classmethod
         def from_pretrained(cls, name, *inputs, **options):
-            found = super().from_pretrained(name, *inputs, **options)
-            model = found[0] if isinstance(found, tuple) else found
             path = _weights_file(name, options)
-            if path is not None:
+            stored = None if path is None else Tensors(path)
+            whole = name
+            if stored is not None and stored.scales:  # transformers would take integers for the values
+                if options.get("config") is None:
+                    options["config"] = cls.config_class.from_pretrained(name, **_places(options))
+                options["state_dict"] = {each: stored.read(each) for each in stored.entries}
+                whole = None  # state_dict is not accepted beside a name
+            found = super().from_pretrained(whole, *inputs, **options)
+            model = found[0] if isinstance(found, tuple) else found
+            if whole is None and model.can_generate():
+                _read_generation(model, name, options)
+            if stored is not None:
                 gblr, network = model.config.gblr, getattr(cls, "network", cls)
                 # without "gblr", no layer may be structured; transformers would only warn about such tensors
-                checked_tensors({} if gblr is None else {"gblr": gblr}, [Tensors(path)], network.parameter_name)
+                checked_tensors({} if gblr is None else {"gblr": gblr}, [stored], network.parameter_name)
             for module in model.modules():
                 if isinstance(module, PackedGblrLinear) and not module.spans.is_meta:
                     module.check()
             return found
 
+    def _places(options):
+        """The options of from_pretrained() that say where files are."""
+        known = ("cache_dir", "token", "revision", "local_files_only", "subfolder", "proxies")
+        return {key: options[key] for key in known if options.get(key) is not None}
+
+    def _read_generation(model, name, options):
+        """Reads generation_config.json, if there is one, as from_pretrained() does for a name."""
+        try:
+            model.generation_config = GenerationConfig.from_pretrained(name, **_places(options))
+        except OSError:
+            pass
+
     def _weights_file(name, options):
         """The weights file that transformers reads; None if it is not a safetensors file of the usual name."""
         if options.get("state_dict") is not None or options.get("gguf_file") or options.get("variant"):
             return None
-        known = ("cache_dir", "token", "revision", "local_files_only", "subfolder", "proxies")
-        where = {key: options[key] for key in known if options.get(key) is not None}
+        where = _places(options)
         for file in ("model.safetensors", "model.safetensors.index.json"):
             path = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **where)
             if path is not None:

@@ -6,6 +6,7 @@ export {
   toFloat64,
 } from "./convert.ts";
 export { scanJson } from "./header.ts";
+export { int8Sources, withoutInt8 } from "./int8.ts";
 export {
   openSafetensors,
   openSafetensorsSource,

@@ -75,7 +75,8 @@ export function versionProblem(known: number | readonly number[], is: unknown): 
   const versions = [known].flat();
   const isNewer = typeof is === "number" && is > Math.max(...versions);
   const shown = is === undefined ? "missing" : JSON.stringify(is)?.slice(0, 80);
-  return `must be ${versions.join(" or ")}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
+  const listed = [versions.slice(0, -1).join(", "), versions.at(-1)].filter((each) => each !== "").join(" or ");
+  return `must be ${listed}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
 }
 
 /** Schema that accepts one format version. Its message states the version that was found. */

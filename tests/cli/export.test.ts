@@ -121,7 +121,8 @@ test("a monarch model has no names in the reference, and a model is not replaced
 test.each([
   [["--to", "sparse"], "Allowed choices are dense, packed, reference"],
   [[], "--to"],
-  [["--to", "dense", "--dtype", "int8"], "Allowed choices are float32, float16, bfloat16"],
+  [["--to", "dense", "--dtype", "int4"], "Allowed choices are float32, float16, bfloat16, int8"],
+  [["--to", "onnx", "--dtype", "int8"], "--dtype int8 is for --to packed and dense, not onnx"],
   [["--to", "reference", "--dtype", "float16"], "--to reference writes float32 only"],
 ])("bad usage exits 2 with one line: %j", async (args, named) => {
   const { code, stdout, stderr } = await gblr(at("gblr"), ...args, "--out", at("bad"));
@@ -177,4 +178,24 @@ test("to packed in half precision takes about half the bytes and keeps the logit
   expect(kept.stderr).toBe(
     `gblr: ${name}: stored in float32, because the blocks cancel each other and would not stand rounding; convert with --stable-blocks for half precision\n`,
   );
+  const small = await gblr(at("cancelling"), "--to", "packed", "--dtype", "int8", "--out", at("small"));
+  expect(small.stderr).toBe(
+    `gblr: ${name}: stored in float32, because int8 would change it by more than 2 %; convert with --stable-blocks for smaller files\n`,
+  );
+});
+
+test.each(["packed", "dense"])("to %s in int8 takes about a quarter of the bytes and keeps the logits", async (to) => {
+  const documentOf = async (out: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await gblr(at("gblr"), "--to", to, "--out", at(out), "--json", ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return JSON.parse(stdout);
+  };
+  const [whole, small] = [await documentOf(`${to} whole`), await documentOf(`${to} small`, "--dtype", "int8")];
+  expect(small.dtype).toBe("int8");
+  // Spans, biases and norms are not rounded.
+  expect(small.bytes / whole.bytes).toBeLessThan(0.5);
+  const [found, expected] = [await logitsIn(at(`${to} small`)), await logitsIn(at(`${to} whole`))];
+  const apart = Math.hypot(...[...expected].map((value, i) => value - (found[i] as number)));
+  // Three to four times the change by bfloat16, as the steps are.
+  expect(apart / Math.hypot(...expected)).toBeLessThan(0.2);
 });

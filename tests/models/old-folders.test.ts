@@ -57,9 +57,9 @@ async function logitsIn(model: Model, size: number | null): Promise<Float32Array
 const furthest = (a: ArrayLike<number>, b: readonly number[]): number =>
   a.length === b.length ? Math.max(...b.map((value, i) => Math.abs(value - (a[i] as number)))) : Number.NaN;
 
-test("there are folders of versions 1 and 2, the first ones in both forms", () => {
-  expect(versions).toEqual(expect.arrayContaining(["v1", "v2"]));
-  expect(OLD.length).toBeGreaterThanOrEqual(11);
+test("there are folders of versions 1 to 3, the first ones in both forms", () => {
+  expect(versions).toEqual(expect.arrayContaining(["v1", "v2", "v3"]));
+  expect(OLD.length).toBeGreaterThanOrEqual(15);
 });
 
 forEachEngine("an old folder", () => {
@@ -103,10 +103,10 @@ describe("a folder of another version", () => {
     return folder;
   };
   const CASES: [unknown, string][] = [
-    [3, 'config.json: "gblr.format" must be 1 or 2, is 3; a newer version of gblr wrote it'],
-    [0, 'config.json: "gblr.format" must be 1 or 2, is 0'],
-    ["1", 'config.json: "gblr.format" must be 1 or 2, is'],
-    [undefined, 'config.json: "gblr.format" must be 1 or 2, is'],
+    [4, 'config.json: "gblr.format" must be 1, 2 or 3, is 4; a newer version of gblr wrote it'],
+    [0, 'config.json: "gblr.format" must be 1, 2 or 3, is 0'],
+    ["1", 'config.json: "gblr.format" must be 1, 2 or 3, is'],
+    [undefined, 'config.json: "gblr.format" must be 1, 2 or 3, is'],
   ];
 
   test.each(CASES)("%p is refused by its name", async (format, line) => {

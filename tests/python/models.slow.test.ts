@@ -246,8 +246,8 @@ describe("a damaged folder", () => {
           /^layer "h\.0\.attn\.c_attn": has two forms: it has spans, values_in, values_out, weight$/,
         ],
         [
-          configured("transformers-newer", '"format": 1', '"format": 3'),
-          /"gblr\.format" must be 1 or 2, is 3; a newer version/,
+          configured("transformers-newer", '"format": 1', '"format": 4'),
+          /"gblr\.format" must be 1, 2 or 3, is 4; a newer version/,
         ],
         [
           configured("transformers-unknown", '"structure": "monarch"', '"structure": "toeplitz"'),

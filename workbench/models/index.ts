@@ -48,12 +48,14 @@ export type { VitConfig } from "../architectures/vit/config.ts";
 export { countsWith, linearParameters, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
 export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
+export { MOST_INT8_ERROR } from "./folder/int8-error.ts";
 export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
 export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
 export {
   FILE_TYPES,
   type FileType,
   layersKeptExact,
+  type SavedType,
   type SaveOptions,
   saveModel,
   saveModelNow,

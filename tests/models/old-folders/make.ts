@@ -7,7 +7,7 @@ import path from "node:path";
 import process from "node:process";
 import { convert, type PlanOptions, planConversion } from "../../../workbench/compress/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { type FileType, Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { Model, type SavedType, saveModelNow } from "../../../workbench/models/index.ts";
 import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../../architectures/small-vision.ts";
 import { askPython, pythonWith, SOURCES } from "../../python/python.ts";
 import { livelier, structured, tinyGpt2 } from "../tiny.ts";
@@ -27,7 +27,8 @@ const GPT2 = {
 const SMALL_VIT = { ...VIT, model_args: { ...VIT.model_args, embed_dim: 12, depth: 1 } };
 const SMALL_VIT_TRANSFORMERS = { ...VIT_TRANSFORMERS, hidden_size: 12, num_hidden_layers: 1, intermediate_size: 24 };
 
-const VISION: Record<string, { make: () => Model; size: number; plan: PlanOptions }> = {
+const VISION: Record<string, { make: () => Model; size: number; plan?: PlanOptions }> = {
+  "vit-dense": { make: () => smallVit(SMALL_VIT_TRANSFORMERS) as Model, size: 16 },
   "vit-keys": {
     make: () => smallVit(SMALL_VIT) as Model,
     size: 16,
@@ -64,12 +65,13 @@ async function converted(model: Model, options: PlanOptions): Promise<Model> {
   throw new Error("the conversion did not end");
 }
 
-/** The folders of a version, with the type of their tensors. Default: all, in float32 */
-const OF_VERSION: Readonly<Record<string, Readonly<Record<string, FileType>>>> = {
+/** The folders of a version, with the type of their tensors. Default: all that are structured, in float32 */
+const OF_VERSION: Readonly<Record<string, Readonly<Record<string, SavedType>>>> = {
   v2: { "gpt2-packed": "bfloat16", "gpt2-factored": "float16", "vit-keys": "bfloat16" },
+  v3: { "gpt2-packed": "int8", "gpt2-factored": "int8", "vit-keys": "int8", "vit-dense": "int8" },
 };
 
-async function save(model: Model, folder: string, dtype: FileType): Promise<void> {
+async function save(model: Model, folder: string, dtype: SavedType): Promise<void> {
   const isGblr = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
   const files = await saveModelNow(model, folder, { trainable: isGblr && dtype === "float32", dtype });
   // Python's files are those of the reader, not of the folder.
@@ -89,9 +91,9 @@ const made = [
   ...Object.entries(VISION).map(([name, { make, size, plan }]) => ({
     name,
     size,
-    model: () => converted(make(), plan),
+    model: async () => (plan ? converted(make(), plan) : make()),
   })),
-].filter(({ name }) => chosen === undefined || chosen[name] !== undefined);
+].filter(({ name }) => (chosen === undefined ? name !== "vit-dense" : chosen[name] !== undefined));
 for (const { name, size, model } of made) {
   const folder = path.join(root, name);
   await save(await model(), folder, chosen?.[name] ?? "float32");
@@ -113,3 +115,5 @@ for (const { name, size } of made) {
   writeFileSync(path.join(root, name, "expected.json"), `${JSON.stringify(expected)}\n`);
 }
 console.log(answers.map(({ refusal }) => refusal ?? "computed").join("\n"));
+// Python waits for further scripts.
+process.exit();

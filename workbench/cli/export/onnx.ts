@@ -1,18 +1,17 @@
 // The part of `gblr export` that writes ONNX files. It checks the place, runs the stages and gives the summary.
 
-import { readdir, stat } from "node:fs/promises";
 import { isLanguageModel } from "../../architectures/task.ts";
 import type { OpenEngineOptions } from "../../engine/core/types.ts";
 import { type FileType, layersKeptExact } from "../../models/index.ts";
-import { onnxPlace, saveOnnx } from "../../pipeline/export-onnx.ts";
+import { onnxPlace, saveOnnx } from "../../pipeline/export/onnx.ts";
 import { fetchModel } from "../../pipeline/fetch.ts";
 import { load } from "../../pipeline/load.ts";
 import type { Saved } from "../../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../../pipeline/stage.ts";
 import { openEngineFor } from "../shared/options.ts";
-import { CommandFailed, UsageError } from "../shared/program.ts";
-import { expectPlaceForModel } from "../shared/stages.ts";
+import { UsageError } from "../shared/program.ts";
 import { versionsOf } from "../shared/versions.ts";
+import { expectPlaceForFile, expectPlaceForFolder } from "./place.ts";
 
 interface OnnxVerbOptions extends OpenEngineOptions {
   out: string;
@@ -30,8 +29,8 @@ export async function* exportedOnnx(
   const { out, dtype, withPast = false, force = false } = options;
   const { folder: base } = yield* fetchModel(name, context);
   const place = onnxPlace(out, base);
-  await expectPlaceForFile(place.file, force);
-  if (place.folder !== undefined) await expectPlaceForFolder(place.folder, force);
+  await expectPlaceForFile(place.file, { extension: ".onnx", force });
+  if (place.folder !== undefined) await expectPlaceForFolder(place.folder, { force });
   const engine = await openEngineFor(options);
   const model = yield* load(base);
   try {
@@ -46,18 +45,4 @@ export async function* exportedOnnx(
   } finally {
     model.dispose();
   }
-}
-
-async function expectPlaceForFile(file: string, force: boolean): Promise<void> {
-  const found = await stat(file).catch(() => undefined);
-  if (found?.isDirectory()) throw new CommandFailed(`${file} is a folder; give a file, or a folder without .onnx`);
-  if (found && !force) throw new CommandFailed(`${file} exists; pass --force to replace it`);
-}
-
-async function expectPlaceForFolder(folder: string, force: boolean): Promise<void> {
-  await expectPlaceForModel(folder, { force });
-  const names = await readdir(folder).catch(() => []);
-  const weights = names.find((name) => name.endsWith(".safetensors"));
-  if (weights === undefined) return;
-  throw new CommandFailed(`${folder} has ${weights} of another model; give another folder, or that of the model`);
 }

@@ -1,9 +1,9 @@
 // Saves a model: determines the tensors of each file and the content of config.json, which consists of the fields with
 // which the model was loaded, the fields that transformers needs, and "gblr". write-folder.ts writes the files.
 
-import { FORMAT, HALF_FORMAT, ModelError, PACKED_PARTS } from "../../../hub/model-folder/index.ts";
+import { FORMAT, HALF_FORMAT, INT8_FORMAT, ModelError, PACKED_PARTS } from "../../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../../hub/python/index.ts";
-import { fromFloat32, type TensorSource } from "../../../hub/safetensors/index.ts";
+import { fromFloat32, int8Sources, type TensorSource } from "../../../hub/safetensors/index.ts";
 import { namesOf } from "../../architectures/architecture.ts";
 import { isTimm } from "../../architectures/parts/config-fields.ts";
 import { isClassifier } from "../../architectures/task.ts";
@@ -11,13 +11,16 @@ import { MOST_CANCELLATION } from "../../structures/factor-sizes.ts";
 import { modelCounts } from "../counts.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import type { Model } from "../model.ts";
+import { layersWrongInInt8 } from "./int8-error.ts";
 import { type StoredLayerConfig, storedTensors } from "./stored-layers.ts";
 import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";
 
 /** Number types in files, by their names in config.json. */
 export const FILE_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
-/** Number types in which a model can be saved. */
+/** Real number types in which a model can be saved. */
 export type FileType = keyof typeof FILE_TYPES;
+/** Number types in which a model can be saved: also 8-bit integers with a scale for each group of 32 values. */
+export type SavedType = FileType | "int8";
 
 /** Options of `saveModel`. */
 export interface SaveOptions {
@@ -29,8 +32,8 @@ export interface SaveOptions {
   gblr?: Readonly<Record<string, unknown>>;
   /** texts of further files, by name */
   texts?: ReadonlyMap<string, string> | undefined;
-  /** number type in files, apart from indices, which are float32. Default `float32` */
-  dtype?: FileType;
+  /** number type in files, apart from indices, and for int8 from vectors, which are float32. Default `float32` */
+  dtype?: SavedType;
   /** layers that are float32 whatever `dtype` is. Default those of `layersKeptExact` */
   exact?: readonly string[];
   /** maximum bytes of tensors per file. Default 5 GB */
@@ -57,19 +60,21 @@ export async function* saveModel<Config>(
     throw new ModelError("the trainable form is stored in float32; leave out either", { file: folder });
   }
   const nameOf = (name: string) => namesOf(saved.architecture).storedName(name, saved.prefix);
-  const inHalf =
-    dtype === "float32" ? undefined : halfTensors(saved, options.exact ?? (await layersKeptExact(saved)), nameOf);
+  const exact = dtype === "float32" ? [] : (options.exact ?? (await layersKeptExact(saved, dtype)));
+  const isRounded = dtype === "float32" ? undefined : halfTensors(saved, exact, nameOf);
   await prepareFolder(folder);
   const tensors = await storedTensors(saved, { packedBytes });
-  const isStructured = Object.keys(tensors.layers).length > 0;
-  const format = inHalf ? HALF_FORMAT : FORMAT;
+  const needsPython = Object.keys(tensors.layers).length > 0 || dtype === "int8";
+  const format = FORMATS[dtype];
   const config = await storedConfig(saved, { layers: tensors.layers, baseModel: base.name, gblr, format });
   yield* writeModelFolder(folder, {
-    model: tensors.model.map((source) => (inHalf?.(source.name) ? inType(source, dtype) : source)),
+    model: tensors.model.flatMap((source) =>
+      isRounded?.(source.name) ? rounded(source, { dtype, folder }) : [source],
+    ),
     training: trainable ? tensors.trainable : [],
     // Python computes with structured layers in float32, whatever their type in files.
-    config: inHalf ? { ...config, torch_dtype: isStructured ? "float32" : dtype } : config,
-    python: isStructured ? saved.architecture.python : undefined,
+    config: isRounded ? { ...config, torch_dtype: needsPython ? "float32" : dtype } : config,
+    python: needsPython ? saved.architecture.python : undefined,
     preprocessor: saved.preprocessor,
     base: base.folder,
     ...(texts && { texts }),
@@ -99,11 +104,19 @@ function expectTrainable({ layers }: Model, { trainable, folder }: { trainable: 
   throw new ModelError(problem, { file: folder, layer: packed.name });
 }
 
+/** The version of a folder with structured layers, by number type. */
+const FORMATS: Readonly<Record<SavedType, number>> = {
+  ...{ float32: FORMAT, float16: HALF_FORMAT, bfloat16: HALF_FORMAT },
+  int8: INT8_FORMAT,
+};
+
 /**
- * The layers that half precision would change too much: their terms are much larger than their sum, so that rounding the
- * terms is a large change of the sum. They are stored in float32.
+ * The layers that rounding would change too much, which are stored in float32. In half precision these are layers whose
+ * terms are much larger than their sum, so that rounding the terms is a large change of the sum. In int8 the change is
+ * measured.
  */
-export async function layersKeptExact(model: Model): Promise<string[]> {
+export async function layersKeptExact(model: Model, dtype: SavedType = "bfloat16"): Promise<string[]> {
+  if (dtype === "int8") return layersWrongInInt8(model);
   const found: string[] = [];
   for (const { name, structure } of model.layers.values()) {
     const ratio = await structure.cancellation?.(model.structureParameters(name));
@@ -128,6 +141,16 @@ export function halfTensors(
     for (const part of parts) kept.add(`${nameOf(name)}.${part}`);
   }
   return (stored) => !kept.has(stored);
+}
+
+/** The tensors of a file for one that is rounded. In int8, vectors that are no parameters of a structure are not. */
+function rounded(source: TensorSource, { dtype, folder }: { dtype: SavedType; folder: string }): TensorSource[] {
+  if (dtype !== "int8") return [inType(source, dtype)];
+  const [, part = ""] = /\.([^.]*)$/.exec(source.name) ?? [];
+  const isFactor = PACKED_PARTS.some((known) => known === part);
+  if (source.dtype !== "F32" || !(source.shape.length > 1 || isFactor)) return [source];
+  const place = { file: folder, tensor: source.name };
+  return int8Sources(source, (problem, options) => new ModelError(problem, place, options));
 }
 
 /** A float32 tensor in another number type; other tensors as they are. */
@@ -170,19 +193,21 @@ export async function storedConfig(
   const { gblr: before, ...json } = model.json;
   const structures = Object.values(layers).map(({ structure }) => structure);
   const [structure] = structures.toSorted((a, b) => countOf(structures, b) - countOf(structures, a));
+  // Tensors in int8 are read by our classes only, in dense models too.
+  const hasPart = structure !== undefined || format === INT8_FORMAT;
   const known = { model_type: model.architecture.type, ...json };
   const config: Record<string, unknown> = {
-    ...pythonConfig(known, structure !== undefined, model.architecture.python),
+    ...pythonConfig(known, hasPart, model.architecture.python),
     ...savedType(json),
   };
   // timm's config.json names the model in `architecture`; transformers would read `model_type`.
-  if (structure === undefined && isTimm(json)) delete config.model_type;
-  if (structure === undefined) return config;
+  if (!hasPart && isTimm(json)) delete config.model_type;
+  if (!hasPart) return config;
   const { reference, actual } = await modelCounts(model);
   const base = baseModel ?? (before as { base_model?: string } | undefined)?.base_model;
   const part = {
     format,
-    structure,
+    ...(structure !== undefined && { structure }),
     ...(base !== undefined && { base_model: base }),
     ...kept(before),
     ...gblr,

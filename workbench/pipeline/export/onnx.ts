@@ -3,13 +3,13 @@
 
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { CONFIG_FILE, REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { exportOnnx } from "../export/onnx/index.ts";
-import { companionsOf, copyMoreTemplates } from "../models/folder/write-folder.ts";
-import { type FileType, type Model, storedConfig } from "../models/index.ts";
-import type { Saved } from "./save.ts";
-import { lastEvent, type PipelineEvent } from "./stage.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { CONFIG_FILE, REORDER_FILE } from "../../../hub/model-folder/index.ts";
+import { exportOnnx } from "../../export/onnx/index.ts";
+import { companionsOf, copyMoreTemplates } from "../../models/folder/write-folder.ts";
+import { type FileType, type Model, storedConfig } from "../../models/index.ts";
+import type { Saved } from "../save.ts";
+import { lastEvent, type PipelineEvent } from "../stage.ts";
 
 /** Where an ONNX file goes. */
 export interface OnnxPlace {

@@ -9,7 +9,7 @@ import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
-import packageJson from "../../package.json" with { type: "json" };
+import { ABOUT } from "../../hub/files/about.ts";
 import { ApiError, apiErrorOf, FAILED, invalid, wrongRequest } from "./protocol/errors.ts";
 import { addChat } from "./routes/chat.ts";
 import { addCompletions } from "./routes/completions.ts";
@@ -57,7 +57,7 @@ export function createApp({ service, key, origins = [], bodyBytes, isHost, log }
   addCompletions(app, service, (error) => log({ kind: "fault", path: "/v1/completions", error }));
   addChat(app, service, (error) => log({ kind: "fault", path: "/v1/chat/completions", error }));
   addTokenizer(app, service);
-  const info = { title: "gblr serve", version: packageJson.version, description: "OpenAI's protocol for local models" };
+  const info = { title: "gblr serve", version: ABOUT.version, description: "OpenAI's protocol for local models" };
   app.doc31("/openapi.json", { openapi: "3.1.0", info });
   app.notFound((c) => answered(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));
   app.onError((error, c) => {

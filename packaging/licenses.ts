@@ -53,7 +53,7 @@ export function licensesPage(lock: string): string {
   const lines = [
     "# Licenses",
     "",
-    "The packages that an installation of gblr brings from npm, with their licenses as package-lock.json states them. gblr",
+    "The packages that an installation brings from npm, with their licenses as package-lock.json states them. This package",
     "itself is under Apache-2.0. `npm run licenses` writes this page.",
     "",
     "## Dependencies",

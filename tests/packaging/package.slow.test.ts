@@ -84,9 +84,7 @@ describe("the tarball", () => {
 
   test("has no tests, fixtures, results, sources in TypeScript or built addons", () => {
     const names = packed.files.map((file) => file.path);
-    const wrong = names.filter((name) =>
-      /(^|\/)(tests|fixtures|bench|build)\/|\.(node|so|log|tgz)$/.test(name),
-    );
+    const wrong = names.filter((name) => /(^|\/)(tests|fixtures|bench|build)\/|\.(node|so|log|tgz)$/.test(name));
     expect(wrong).toEqual([]);
     expect(names.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))).toEqual([]);
   });

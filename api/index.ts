@@ -7,8 +7,26 @@ export type { StoredStructure } from "../hub/model-folder/index.ts";
 
 // models
 export type { Architecture } from "../workbench/architectures/architecture.ts";
+// parts of architectures and structures of one's own: docs/add-an-architecture.md, docs/add-a-structure.md
+export {
+  batchNormModule,
+  convolutionLayer,
+  headLayer,
+  layerNormModule,
+  linearLayer,
+  type Module,
+  normal,
+  ONES,
+  parameter,
+  patchEmbedding,
+  rmsNormModule,
+  type Start,
+  uniform,
+  ZEROS,
+} from "../workbench/architectures/network.ts";
 export { languageLogits } from "../workbench/architectures/parts/language-model.ts";
 export { registerArchitecture } from "../workbench/architectures/registry.ts";
+export type { LanguageOptions, LanguageTask, LayerSource } from "../workbench/architectures/task.ts";
 // conversion
 export {
   ALLOCATIONS,
@@ -120,6 +138,7 @@ export {
 export { allowance, expectPaid, type MatrixSize } from "../workbench/structures/budget.ts";
 export { defineStructure } from "../workbench/structures/define.ts";
 export { refittedToOutputs } from "../workbench/structures/fit/activation-start.ts";
+export { lowrank } from "../workbench/structures/lowrank.ts";
 export { registerStructure, structureNamed, structures } from "../workbench/structures/registry.ts";
 export type { Structure, StructureKind, StructureParameters } from "../workbench/structures/structure.ts";
 export {

@@ -3,7 +3,17 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -180,6 +190,24 @@ describe.each([
     expect(losses[1]).toBeLessThan(losses[0] ?? 0);
     expect(files).toContain("modeling_gblr.py");
   });
+});
+
+test("the example of a structure works with what `gblr` exports, in a recipe of one's own", () => {
+  const example = readFileSync(path.join(ROOT, "tests/structures/example-structure.ts"), "utf8");
+  const structure = example.replaceAll(/"\.\.\/\.\.\/workbench\/\S+\.ts"/g, '"gblr"');
+  expect(structure).not.toContain("workbench/");
+  writeFileSync(path.join(project, "structure.ts"), structure);
+  const recipe = [
+    'import { registerStructure } from "gblr";',
+    'import { diagonalLowRank } from "./structure.ts";',
+    "registerStructure(diagonalLowRank);",
+    'const { runRecipe } = await import("gblr/recipes");',
+    'await runRecipe({ name: "own", summary: "Own.", example: "own", defaults: { structure: "diagonal-low-rank" } });',
+  ];
+  writeFileSync(path.join(project, "own.ts"), recipe.join("\n"));
+  const { status, stdout } = run(path.join(BIN, "bun"), "own.ts", "--help");
+  expect(status).toBe(0);
+  expect(stdout).toContain('"diagonal-low-rank")');
 });
 
 describe("the types", () => {

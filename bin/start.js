@@ -3,7 +3,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { delimiter } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -17,11 +16,10 @@ export async function start(module) {
   const source = new URL(`${module}.ts`, root);
   if (!existsSync(source)) return import(new URL(`dist/${module}.js`, root).href);
   if (process.versions.bun ?? process.versions.deno) return import(source.href);
-  const path = [fileURLToPath(new URL("node_modules/.bin", root)), process.env.PATH].join(delimiter);
-  const child = spawn("bun", [fileURLToPath(source), ...process.argv.slice(2)], {
-    stdio: "inherit",
-    env: { ...process.env, PATH: path },
-  });
+  // The npm package of Bun has this name for its program on every system.
+  const own = fileURLToPath(new URL("node_modules/bun/bin/bun.exe", root));
+  const bun = existsSync(own) ? own : "bun";
+  const child = spawn(bun, [fileURLToPath(source), ...process.argv.slice(2)], { stdio: "inherit" });
   // A terminal sends Ctrl-C to both processes.
   const hasTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {

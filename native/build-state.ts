@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { MODULE_EXTENSION } from "../hub/files/about.ts";
 import { fingerprint, type Libtorch } from "./libtorch.ts";
 
 /** The folder of the addon's sources. */
@@ -76,7 +77,7 @@ export function sourceFiles(extension: RegExp): string[] {
 /** A hash that changes when a source, or the way it is compiled, changes. */
 export function hashSources(): string {
   const hash = createHash("sha256");
-  for (const file of [...sourceFiles(/\.(cc|h)$/), "compile.ts"])
+  for (const file of [...sourceFiles(/\.(cc|h)$/), `compile${MODULE_EXTENSION}`])
     hash.update(file).update(readFileSync(join(sourceFolder, file)));
   return hash.digest("hex");
 }

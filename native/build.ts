@@ -5,6 +5,7 @@
 
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
+import { BUILD_COMMAND } from "../hub/files/about.ts";
 import { kernelsFor } from "./blas/kernel-record.ts";
 import { buildState } from "./build-state.ts";
 import { build, type CompileOptions, compiler } from "./compile.ts";
@@ -18,8 +19,7 @@ export function unsupported(platform: string, arch: string): string | undefined 
   return `it supports Linux on x64 and arm64, this is ${PLATFORMS[platform] ?? platform} on ${arch}`;
 }
 
-const HOW =
-  "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
+const HOW = `apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run \`${BUILD_COMMAND}\``;
 
 /** Builds the addon if needed. Returns one line for the terminal, and whether the addon exists. */
 async function main(force: boolean, options: CompileOptions): Promise<{ line: string; ok: boolean }> {
@@ -61,14 +61,21 @@ const FLAGS = {
   sanitize: { type: "boolean" },
 } as const;
 
-if (import.meta.main) {
+/** Builds as the flags of this process say, prints one line, and sets the exit code. */
+export async function runBuild(): Promise<void> {
   const installing = process.argv.includes("--install");
   const failed = (line: string) => {
     (installing ? console.log : console.error)(`gblr: ${line}`);
     process.exitCode = installing ? 0 : 1;
   };
   try {
-    const { force = false, ...options } = parseArgs({ options: FLAGS }).values;
+    const {
+      install = false,
+      force = install && process.env.npm_command === "rebuild",
+      ...options
+    } = parseArgs({
+      options: FLAGS,
+    }).values;
     const { line, ok } = await main(force, options);
     if (ok) console.log(`gblr: ${line}`);
     else failed(line);
@@ -78,3 +85,5 @@ if (import.meta.main) {
     if (stderr && !installing) console.error(stderr);
   }
 }
+
+if (import.meta.main) await runBuild();

@@ -29,6 +29,7 @@ const IMPORT_ORDER = [
   "workbench/serve",
   "workbench/watch",
   "workbench/cli",
+  "api",
   "recipes",
   "bench",
 ];
@@ -42,7 +43,7 @@ const FEWEST_LINES = 25;
 /** small files that are no entry point; goal 0 */
 const MOST_SMALL_FILES = 0;
 /** Small by nature: what starts a process or a worker, what lists what a folder or a C++ file offers. */
-const ENTRY_POINT = /(^|\/)(index|worker|child|gblr)\.ts$|^recipes\/[^/]+\.ts$|\.h$/;
+const ENTRY_POINT = /(^|\/)(index|worker|child|gblr)\.ts$|^(api|recipes)\/[^/]+\.ts$|\.h$/;
 /** source files directly in one folder; goal 20 */
 const MOST_FILES_IN_FOLDER = 26;
 
@@ -59,7 +60,7 @@ const MOST_STEPS = [30, 22, 10];
 const MOST_README_LINES = 200;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const SKIPPED = new Set(["node_modules", ".git", "native/build", "runs", "docs/api"]);
+const SKIPPED = new Set(["node_modules", ".git", "native/build", "dist", "runs", "docs/api"]);
 
 function filesBelow(folder: string): string[] {
   return readdirSync(path.join(root, folder), { withFileTypes: true })
@@ -75,7 +76,7 @@ const read = (file: string) => readFileSync(path.join(root, file), "utf8");
 const exists = (file: string) =>
   SKIPPED.has(file) || statSync(path.join(root, file), { throwIfNoEntry: false }) !== undefined;
 const all = filesBelow(".");
-const sources = all.filter((file) => /^(hub|native|workbench|recipes)\/.*\.(ts|js|py|cc|h)$/.test(file));
+const sources = all.filter((file) => /^(api|hub|native|workbench|recipes|packaging)\/.*\.(ts|js|py|cc|h)$/.test(file));
 const lines = new Map(sources.map((file) => [file, read(file).split("\n").length - 1]));
 
 describe("the folders", () => {
@@ -131,7 +132,7 @@ const pages = all.filter((file) => /^(README|CONTRIBUTING|CHANGELOG)\.md$|^docs\
 describe("the API reference", () => {
   test("describes all that the public modules export", () => {
     const modules = all.filter((file) =>
-      /^(hub|workbench)\/[^/]+\/index\.ts$|^workbench\/engine\/[^/]+\/index\.ts$/.test(file),
+      /^api\/|^(hub|workbench)\/[^/]+\/index\.ts$|^workbench\/engine\/[^/]+\/index\.ts$/.test(file),
     );
     const { stdout } = spawnSync("node_modules/.bin/deno", ["doc", "--quiet", "--json", ...modules], {
       cwd: root,
@@ -236,7 +237,7 @@ function imports(file: string): string[] {
 /** Files and folders that a page names between backticks. */
 function namedFiles(page: string): Set<string> {
   const spans = page.replace(/^```[\s\S]*?^```/gm, "").matchAll(/`([^`\n]+)`/g);
-  const ours = /^(\.ci|bench|docs|hub|native|recipes|tests|workbench)\/[\w./-]+$/;
+  const ours = /^(\.ci|api|bench|bin|docs|hub|native|packaging|recipes|tests|workbench)\/[\w./-]+$/;
   const file = /^[\w-]+(\.slow|\.test)*\.(ts|js|cc|h)$/;
   return new Set([...spans].map(([, span]) => span ?? "").filter((span) => ours.test(span) || file.test(span)));
 }

@@ -5,6 +5,7 @@
 import { copyFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { dirname, relative, sep } from "node:path";
 import { writeFileAtomically } from "../files/atomic-file.ts";
+import { groupBy } from "../text/group-by.ts";
 import { blobName, type RepoFile } from "./listing.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
@@ -110,7 +111,7 @@ function partOf(name: string): Part[] {
 
 /** The missing parts of the numbered series among the names. Files of different types are different series. */
 function missingParts(names: readonly string[]): string[] {
-  const groups = Map.groupBy(names.flatMap(partOf), ({ before, count, after }) => `${before}/${count}/${after}`);
+  const groups = groupBy(names.flatMap(partOf), ({ before, count, after }) => `${before}/${count}/${after}`);
   return [...groups.values()].flatMap((group) => {
     const [{ before, number, count, after }] = group as [Part];
     const there = new Set(group.map((part) => Number(part.number)));

@@ -2,7 +2,7 @@
 // and without transformers. It depends on whether the model is on the Hub and on the files beside the card. All code
 // blocks run as they are.
 
-import packageJson from "../../package.json" with { type: "json" };
+import { ABOUT } from "../files/about.ts";
 import type { CardFacts } from "./facts.ts";
 import { codeBlock } from "./markdown.ts";
 
@@ -39,8 +39,7 @@ function typescript({ repository, task }: CardFacts): string[] {
   if (task !== "text-generation") return [];
   const lines = [
     'import { tensor2d } from "@tensorflow/tfjs-core";',
-    'import { openEngine } from "gblr/workbench/engine/core/open.ts";',
-    'import { languageLogits, loadModelNow } from "gblr/workbench/models/index.ts";',
+    'import { languageLogits, loadModelNow, openEngine } from "gblr";',
     "",
     "await openEngine();",
     `const model = await loadModelNow(".");`,
@@ -48,7 +47,7 @@ function typescript({ repository, task }: CardFacts): string[] {
   ];
   const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
   const project = `in a project with the package (${PACKAGE_INSTALLATION}), run in ${where}`;
-  return [`In TypeScript, under Bun or Deno, ${project}:`, codeBlock("ts", lines.join("\n"))];
+  return [`In TypeScript, under Node, Bun or Deno, ${project}:`, codeBlock("ts", lines.join("\n"))];
 }
 
 /** Quotes a word of a shell command if necessary. */
@@ -140,15 +139,13 @@ function fetched(facts: CardFacts, imports: readonly string[]): string[] {
   ];
 }
 
-const { repository } = packageJson as { repository?: { url?: string } };
-
-const CLONE = repository?.url === undefined ? "a clone of its repository" : `a clone of ${repository.url}`;
+const CLONE = ABOUT.repository === undefined ? "a clone of its repository" : `a clone of ${ABOUT.repository.url}`;
 
 /** Paragraphs that explain what gblr is and how to install its command. */
 const COMMAND_INSTALLATION = [
   `\`gblr\` is the command of the GBLR workbench. It is not in a package registry. To install it, run this in ${CLONE}:`,
-  codeBlock("sh", "npm install\nnpm install --global bun ."),
+  codeBlock("sh", "npm install\nnpm pack\nnpm install --global ./gblr-*.tgz"),
 ].join("\n\n");
 
-/** The command that makes `import … from "gblr/…"` work in a project. */
-const PACKAGE_INSTALLATION = "`npm install path/to/the/clone`";
+/** The command that makes `import … from "gblr"` work in a project. */
+const PACKAGE_INSTALLATION = "`npm install` with the file that `npm pack` wrote";

@@ -84,7 +84,7 @@ export function expectTensors({ file, tensors }: GgufFile, { tensors: wanted, co
  */
 export function expectKeys({ file, metadata }: GgufFile, architecture: string, known: ReadonlySet<string>): void {
   const prefix = `${architecture}.`;
-  const unknown = metadata.keys().find((key) => key.startsWith(prefix) && !known.has(key.slice(prefix.length)));
+  const unknown = [...metadata.keys()].find((key) => key.startsWith(prefix) && !known.has(key.slice(prefix.length)));
   if (unknown !== undefined) {
     throw new GgufError(`has ${quote(unknown)} in its metadata, which is not supported`, { file });
   }

@@ -11,6 +11,7 @@ import { type FileState, filesOfSnapshot, linkFile, readRef, stateOf, writeRef }
 import { reason } from "../files/byte-source.ts";
 import { type RequestContext, requestContext } from "../request/context.ts";
 import { type Emit, eachOf, emitting } from "../request/emitting.ts";
+import { groupBy } from "../text/group-by.ts";
 import type { PullEvent, PullOptions } from "./events.ts";
 import { fetchBlob } from "./fetch-blob.ts";
 import { type Resolved, resolveRevision } from "./resolve.ts";
@@ -118,7 +119,7 @@ interface Placing extends Pull {
  */
 async function placeAll(wanted: readonly Wanted[], job: Placing): Promise<void> {
   const { context, emit, paths, commit } = job;
-  const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
+  const blobs = groupBy(wanted, ({ file }) => blobName(file));
   const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
   await eachOf(queue, { connections: CONNECTIONS, signal: context.signal }, async (group, signal) => {
     const fetched = group.some(isMissing)

@@ -95,7 +95,9 @@ export interface Module {
   parts?: readonly CountedPart[];
 }
 
+/** Initial values 0. */
 export const ZEROS: Start = { kind: "zeros" };
+/** Initial values 1. */
 export const ONES: Start = { kind: "ones" };
 /** Normally distributed initial values with mean 0. @param deviation standard deviation */
 export const normal = (deviation: number): Start => ({ kind: "normal", deviation });

@@ -6,6 +6,7 @@ import { basename, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { MODULE_EXTENSION } from "../../hub/files/about.ts";
 import { acrossSeeds, resultsOf, writeSweepResults } from "../pipeline/results/sweep-results.ts";
 import {
   gridOf,
@@ -138,10 +139,10 @@ const RECIPES = fileURLToPath(new URL("../../recipes/", import.meta.url));
 
 /** Finds a recipe by its name or path. @throws UsageError with the known names if there is none */
 async function recipeFile(text: string): Promise<RecipeFile> {
-  const name = basename(text).replace(/\.ts$/, "");
-  const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
+  const name = basename(text).replace(/\.[jt]s$/, "");
+  const path = name === text ? resolve(RECIPES, `${name}${MODULE_EXTENSION}`) : resolve(text);
   if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };
-  const files = (await readdir(RECIPES)).filter((file) => file.endsWith(".ts"));
-  const known = files.map((file) => file.slice(0, -3)).sort();
+  const files = (await readdir(RECIPES)).filter((file) => file.endsWith(MODULE_EXTENSION));
+  const known = files.map((file) => file.slice(0, -MODULE_EXTENSION.length)).sort();
   throw new UsageError(`there is no recipe "${text}"; give one of ${known.join(", ")}, or the path of a recipe file`);
 }

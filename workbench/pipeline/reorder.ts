@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tensor, tensor1d } from "@tensorflow/tfjs-core";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
+import { groupBy } from "../../hub/text/group-by.ts";
 import { countOf, formatCount } from "../../hub/text/numbers.ts";
 import {
   type InputPowers,
@@ -117,7 +118,7 @@ const TITLES: Readonly<Record<SymmetryKind, string>> = {
 
 /** One line for each kind of units: how many symmetries, and how many of their units moved. */
 export function reorderedLines({ units }: Pick<Reordered, "units">): string[] {
-  return [...Map.groupBy(units, ({ kind }) => kind)].map(([kind, own]) => {
+  return [...groupBy(units, ({ kind }) => kind)].map(([kind, own]) => {
     const all = own.reduce((sum, { order }) => sum + order.length, 0);
     const moved = own.reduce((sum, { order }) => sum + order.filter((from, to) => from !== to).length, 0);
     return `${TITLES[kind]}: ${formatCount(moved)} of ${formatCount(all)} moved, in ${countOf(own.length, "order")}`;

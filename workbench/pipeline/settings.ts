@@ -252,4 +252,5 @@ export const experimentShape = (items: string) => ({
 });
 
 const anyExperiment = z.object(experimentShape("items"));
+/** The settings that experiments of every kind have. The schema has their units and defaults. */
 export type ExperimentSettings = z.output<typeof anyExperiment>;

@@ -8,7 +8,7 @@ import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
-import packageJson from "../../package.json" with { type: "json" };
+import { ABOUT } from "../../hub/files/about.ts";
 import { ofHost, withKey } from "../web/access.ts";
 import { ApiError, invalid, sendError } from "../web/api-error.ts";
 import { addPage, isPageFile } from "../web/page-files.ts";
@@ -62,7 +62,7 @@ export function createApp({ service, key, origins = [], bodyBytes, isHost, log }
   addTokenizer(app, service);
   addLayers(app, service);
   addPage(app, { title: "gblr serve", folder: "serve" });
-  const info = { title: "gblr serve", version: packageJson.version, description: "OpenAI's protocol for local models" };
+  const info = { title: "gblr serve", version: ABOUT.version, description: "OpenAI's protocol for local models" };
   app.doc31("/openapi.json", { openapi: "3.1.0", info });
   app.notFound((c) => sendError(c, new ApiError(404, `there is no ${c.req.method} ${c.req.path}; see /openapi.json`)));
   app.onError((error, c) => {

@@ -106,7 +106,7 @@ test("the text has the table, the picture, the ways to load, the command, the ve
   expect(card).toContain(
     "gblr eval ppl me/gpt2-mini-gblr --dataset gblr/wikitext-mini --config wikitext-mini-v1 --split test --context 256\n",
   );
-  expect(card).toContain("```sh\nnpm install\nnpm install --global bun .\n```");
+  expect(card).toContain("```sh\nnpm install\nnpm pack\nnpm install --global ./gblr-*.tgz\n```");
   expect(card).not.toMatch(/npx|bunx/); // no registry has the package: another's would be run
   expect(card).toContain('AutoModelForCausalLM.from_pretrained("me/gpt2-mini-gblr", trust_remote_code=True)');
   expect(card).toContain('snapshot_download("me/gpt2-mini-gblr")');

@@ -9,7 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import packageJson from "../../../package.json" with { type: "json" };
+import { ABOUT, BUILD_ANEW_COMMAND } from "../../../hub/files/about.ts";
 import { type Place, placeOf } from "../../distributed/place.ts";
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { Bandwidth, MatMulRate } from "../../engine/core/measure.ts";
@@ -66,7 +66,7 @@ export async function collectReport({
   const blas = engines.some(multipliesOnProcessor) ? { blas: await inspectBlas(onStep) } : {};
   if (distributed) onStep?.("exchanging an array between processes");
   const exchanged = distributed ? { distributed: await inspectDistributed(environment) } : {};
-  const { version } = packageJson;
+  const { version } = ABOUT;
   return {
     gblr: version,
     machine: inspectMachine(),
@@ -153,7 +153,7 @@ async function measure(options: OpenEngineOptions, quick: boolean): Promise<Outc
 }
 
 function repair(name: EngineName | "auto"): string {
-  return name === "torch" || name === "auto" ? "run `npm run build -- --force`" : "run `npm install`";
+  return name === "torch" || name === "auto" ? `run \`${BUILD_ANEW_COMMAND}\`` : "run `npm install`";
 }
 
 /** The answer of a child process: its result, an error of the engine, or how the child ended without an answer. */

@@ -1,6 +1,7 @@
 // Prints the report of `gblr doctor`, which collect.ts has collected, in at most 100 columns. Each missing engine has a
 // remedy.
 
+import { BUILD_ANEW_COMMAND } from "../../../hub/files/about.ts";
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/core/types.ts";
 import type { FormsSummary } from "../../structures/inference/kept-forms.ts";
@@ -117,7 +118,7 @@ export function blasParagraphs({ library, kernels }: BlasReport): string[] {
     `${library} with its ${core} kernels, ${who}${measured ? `: ${rate(measured)} on one thread` : ""}`,
     ...(otherwise ? [`${others}: ${otherwise.core}, ${rate(otherwise)}`] : []),
     ...(measured?.wrong ? [`✗ wrong result of ${measured.wrong}: set OPENBLAS_CORETYPE to other kernels`] : []),
-    ...(failure ? [`✗ kernels could not be tried: ${failure}; run \`npm run build -- --force\``] : []),
+    ...(failure ? [`✗ kernels could not be tried: ${failure}; run \`${BUILD_ANEW_COMMAND}\``] : []),
     ...rejected.map(({ core, why }) => `${core} kernels were tried and not taken: ${why}`),
   ];
 }

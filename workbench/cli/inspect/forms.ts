@@ -1,6 +1,7 @@
 // The forms of GBLR layers in inference, as `gblr inspect` prints them: which one was chosen for layers of one size and
 // cost, and the measured times of all.
 
+import { groupBy } from "../../../hub/text/group-by.ts";
 import { countOf, threeDigits } from "../../../hub/text/numbers.ts";
 import type { InspectedLayer } from "../../report/describe-model.ts";
 import { shortNames } from "../../report/layer-names.ts";
@@ -26,7 +27,7 @@ interface FormOptions {
 export function formLines(layers: readonly InspectedLayer[], { timed, palette }: FormOptions): string[] {
   const large = layers.filter(({ name }) => timed.has(name));
   if (large.length === 0) return [];
-  const bySettings = Map.groupBy(choicesOf(large), ({ settings }) => settings);
+  const bySettings = groupBy(choicesOf(large), ({ settings }) => settings);
   const unknown = large.filter(({ forms }) => forms === undefined);
   const tables = [...bySettings].flatMap(([settings, choices]) => [
     "",

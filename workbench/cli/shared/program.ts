@@ -4,7 +4,7 @@
 import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
 import { Command, CommanderError } from "commander";
-import packageJson from "../../../package.json" with { type: "json" };
+import { ABOUT } from "../../../hub/files/about.ts";
 import { SettingsError } from "../../pipeline/stage.ts";
 
 /** Exit codes. `interrupted` is the code that shells use for SIGINT. */
@@ -40,7 +40,7 @@ export function verb(program: Command, { name, summary, example }: VerbSettings)
 /** The `gblr` program with these verbs. */
 export function createProgram(verbs: readonly AddVerb[]): Command {
   const program = programNamed("gblr")
-    .description(packageJson.description)
+    .description(ABOUT.description)
     .addHelpText("after", exampleText("gblr doctor\ngblr <verb> --help"));
   for (const add of verbs) add(program);
   return program;
@@ -49,7 +49,7 @@ export function createProgram(verbs: readonly AddVerb[]): Command {
 /** A program that prints an error as one line that begins with its name. */
 export function programNamed(name: string): Command {
   return new Command(name)
-    .version(packageJson.version)
+    .version(ABOUT.version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, `${name}: `))}\n`) });
 }

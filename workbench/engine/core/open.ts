@@ -2,6 +2,7 @@
 // order in which they are tried; the adapter of each engine in backends/ finds and starts it.
 
 import { version_core } from "@tensorflow/tfjs-core";
+import { BUILD_COMMAND } from "../../../hub/files/about.ts";
 import { registerGradients } from "../tfjs/gradients.ts";
 import { assertVersion } from "../tfjs/internals.ts";
 import { useBackend } from "./backend.ts";
@@ -37,7 +38,7 @@ const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" 
   { engine: "wasm", device: "cpu" },
 ];
 
-const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `npm run build`";
+const CUDA_REMEDY = `leave out the device, or set LIBTORCH to a CUDA build of libtorch and run \`${BUILD_COMMAND}\``;
 
 interface EngineProbe {
   name: EngineName;

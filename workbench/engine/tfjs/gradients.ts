@@ -3,6 +3,7 @@
 // and browser backends. The gradients of Sum and Mean are replaced by faster ones.
 
 import * as nodeModule from "node:module";
+import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
 
 type ResolveHook = (
@@ -11,19 +12,25 @@ type ResolveHook = (
   next: (specifier: string, context: unknown) => unknown,
 ) => unknown;
 
+/** Adds the extension to imports in the `dist` of @tensorflow/tfjs-core. Uses nothing from outside itself. */
+const resolve: ResolveHook = (specifier, context, next) => {
+  const bare = specifier.startsWith(".") && !/\.\w+$/.test(specifier);
+  const inside = context.parentURL?.includes("/tfjs-core/dist/") ?? false;
+  return next(bare && inside ? `${specifier}.js` : specifier, context);
+};
+
 /**
  * Makes Deno and Node resolve imports in the `dist` of @tensorflow/tfjs-core, which have no file extensions. Bun
- * resolves them by itself.
+ * resolves them by itself. Node 20 has only hooks that are modules of their own.
  */
 function resolveExtensions(): void {
-  const { registerHooks } = nodeModule as { registerHooks?: (hooks: { resolve: ResolveHook }) => unknown };
-  registerHooks?.({
-    resolve(specifier, context, next) {
-      const bare = specifier.startsWith(".") && !/\.\w+$/.test(specifier);
-      const inside = context.parentURL?.includes("/tfjs-core/dist/") ?? false;
-      return next(bare && inside ? `${specifier}.js` : specifier, context);
-    },
-  });
+  const { registerHooks, register } = nodeModule as {
+    registerHooks?: (hooks: { resolve: ResolveHook }) => unknown;
+    register?: (module: string) => unknown;
+  };
+  if (registerHooks) registerHooks({ resolve });
+  else if (process.versions.bun === undefined)
+    register?.(`data:text/javascript,${encodeURIComponent(`export const resolve = ${resolve}`)}`);
 }
 
 let registered: Promise<void> | undefined;

@@ -1,6 +1,7 @@
 // The factors of a tile, and the blocks that they are turned into.
 
 import type { Matrix } from "ml-matrix";
+import { groupBy } from "../../../hub/text/group-by.ts";
 import type { Range } from "./metric.ts";
 
 /** The factors of a tile: A (a, p) and B (p, c). */
@@ -43,7 +44,7 @@ export function balanced(block: Block): Block {
  */
 export function inGroups(blocks: readonly Block[], size: number): Block[] {
   if (size === 1) return [...blocks];
-  return [...Map.groupBy(blocks, ({ tile }) => tile).values()].flatMap((own) =>
+  return [...groupBy(blocks, ({ tile }) => tile).values()].flatMap((own) =>
     Array.from({ length: Math.ceil(own.length / size) }, (_, group) => {
       const members = own.slice(group * size, (group + 1) * size);
       const last = members.at(-1) as Block;

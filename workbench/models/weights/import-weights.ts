@@ -7,6 +7,7 @@ import { namesOf } from "../../architectures/architecture.ts";
 import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
 import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts";
 
+/** Options of `importWeights`. */
 export interface ImportWeightsOptions extends WeightsOptions {
   /** the model folder, created if missing; a model in it is replaced */
   out: string;

@@ -102,6 +102,7 @@ export const imageExperiment = z.object({
   }),
 });
 
+/** The settings of an experiment with an image classifier. The schema has their units and defaults. */
 export type ImageSettings = z.output<typeof imageExperiment>;
 
 /**

@@ -37,6 +37,7 @@ export const languageSettings = z.object({
   }),
 });
 
+/** The settings of an experiment with a language model. The schema has their units and defaults. */
 export type LanguageSettings = z.output<typeof languageSettings>;
 
 /** The domain of language models. */

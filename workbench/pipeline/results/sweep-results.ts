@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { metricNamed, metricsOf } from "../../../hub/card/comparison.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
+import { groupBy } from "../../../hub/text/group-by.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { type CostPoint, metricByCostChart } from "../../report/charts/by-cost.ts";
 import { deviation, mean } from "../../report/compare/repeats.ts";
@@ -113,7 +114,7 @@ const withoutSeeds = (values: SweepResult["values"]): SweepResult["values"] =>
 
 /** Averages results that differ only in seeds. The mean has no seed among its values. The order is kept. */
 export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
-  const groups = Map.groupBy(results, (row) => {
+  const groups = groupBy(results, (row) => {
     const others = withoutSeeds(row.values);
     const isRepeated = Object.keys(others).length < Object.keys(row.values).length;
     return isRepeated ? JSON.stringify([row.name, row.stage, others]) : row;

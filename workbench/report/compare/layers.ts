@@ -2,6 +2,7 @@
 // layer. Both must have been calibrated on the same data and with the inputs of the dense model, so that each layer has
 // the same target and the same inputs in both.
 
+import { groupBy } from "../../../hub/text/group-by.ts";
 import { percent, threeDigits } from "../../../hub/text/numbers.ts";
 import type { Chart } from "../charts/chart.ts";
 import { type LayerRatio, layerErrorChart } from "../charts/layer-errors.ts";
@@ -117,7 +118,7 @@ function kindsOf(layers: readonly string[]): string[] {
 /** A line for each kind of layer and one for all of them, of each pair. */
 export function layerTable(compared: readonly ComparedLayers[]): CompareTable {
   const rows = compared.flatMap(({ name, layers }) => {
-    const kinds = Map.groupBy(layers, ({ kind }) => kind);
+    const kinds = groupBy(layers, ({ kind }) => kind);
     const groups = [...kinds, ["all", layers] as const];
     return groups.map(([kind, own]) => [...(compared.length > 1 ? [name] : []), kind, ...cellsOf(own)]);
   });

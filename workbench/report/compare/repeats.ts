@@ -1,6 +1,7 @@
 // Groups rows that differ only in seeds and calibration data, and computes their mean and standard deviation. The rows
 // of a group have the same method, budget, settings, versions and engine. A row that occurs in several files counts once.
 
+import { groupBy } from "../../../hub/text/group-by.ts";
 import type { ResultRecord } from "../results.ts";
 import type { Named } from "./comparable.ts";
 import { valuesOf } from "./metrics.ts";
@@ -21,7 +22,7 @@ export interface Repeated {
 
 /** Groups rows, in the order of their first rows. */
 export function repeatsOf(all: readonly Named[]): Repeated[] {
-  const groups = Map.groupBy(distinct(all), ({ record }) => JSON.stringify(choicesOf(record)));
+  const groups = groupBy(distinct(all), ({ record }) => JSON.stringify(choicesOf(record)));
   return [...groups.values()].map((group) => {
     const rows = group.map(({ record }) => record);
     const measured = rows.map(valuesOf);

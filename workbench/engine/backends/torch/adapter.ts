@@ -2,6 +2,7 @@
 // one with a given precision.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { BUILD_COMMAND } from "../../../../hub/files/about.ts";
 import { EngineError } from "../../core/errors.ts";
 import type {
   DeviceInfo,
@@ -34,7 +35,7 @@ export const torchAdapter: EngineAdapter = {
       };
     } catch (error) {
       if (!(error instanceof EngineError))
-        return { available: false, reason: String(error), remedy: "run `npm run build`" };
+        return { available: false, reason: String(error), remedy: `run \`${BUILD_COMMAND}\`` };
       const reason = error.message.slice(0, -error.remedy.length - 2);
       return { available: false, reason, remedy: error.remedy };
     }
@@ -75,7 +76,7 @@ function chooseDevice(asked: string | undefined, available: DeviceInfo[]): strin
   throw new EngineError(
     `device "${asked}" is not available: libtorch sees ${list}`,
     wanted.startsWith("cuda")
-      ? 'install a libtorch with CUDA and an NVIDIA driver and run `npm run build`, or ask for device "cpu"'
+      ? `install a libtorch with CUDA and an NVIDIA driver and run \`${BUILD_COMMAND}\`, or ask for device "cpu"`
       : `ask for ${list}`,
   );
 }

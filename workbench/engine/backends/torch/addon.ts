@@ -2,6 +2,7 @@
 // missing or does not match its libtorch any more. Nothing here depends on TensorFlow.js.
 
 import { createRequire } from "node:module";
+import { BUILD_COMMAND } from "../../../../hub/files/about.ts";
 import { kernelsToAskFor } from "../../../../native/blas/kernel-record.ts";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
 import { EngineError } from "../../core/errors.ts";
@@ -119,9 +120,8 @@ interface Loader {
 
 let loaded: { addon: Addon; stamp: Stamp } | undefined;
 
-const BUILD = "run `npm run build`";
-const INSTALL =
-  "install g++ and libtorch (Debian: apt-get install g++ libtorch-dev libopenblas0-pthread), then run `npm run build`";
+const BUILD = `run \`${BUILD_COMMAND}\``;
+const INSTALL = `install g++ and libtorch (Debian: apt-get install g++ libtorch-dev libopenblas0-pthread), then ${BUILD}`;
 
 /**
  * The addon. It is loaded by the first call.

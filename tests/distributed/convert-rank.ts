@@ -67,7 +67,8 @@ async function answerTo({ folder, model: kind, structure, ways, killed }: Conver
     unit: "windows" as const,
   });
   const work = convertModel(model, {
-    plan: (request) => planConversion(model, { structure, budget: 0.6, ...request }),
+    // The others plan otherwise, as other processors may, and follow the plan of the first one.
+    plan: (request) => planConversion(model, { structure, budget: ranks && ranks.rank > 0 ? 0.7 : 0.6, ...request }),
     ...{ seed: 1, searchSteps: 30, calibration, ...ways },
     finished: new FinishedLayers(folder, "test"),
     ranks,

@@ -17,7 +17,8 @@ if (state.state !== "built") console.log("killed ranks are not tested: the nativ
 const KILLS = Number(process.env.GBLR_TEST_KILLS ?? 6);
 /** Seconds that ranks wait for one that was killed before it has joined. */
 const TIMEOUT = 10;
-const [SEND, RUN] = [1000, 120];
+/** Milliseconds for one kill, within which the others must have ended. */
+const PATIENCE = 120_000;
 
 const task = (folder: string): TrainTask => ({ folder: at(folder), changes: { microBatch: 6 }, timeout: TIMEOUT });
 
@@ -44,13 +45,11 @@ test.skipIf(state.state !== "built")(
         const moment = (0.5 + Math.random() * (0.5 + 0.05 * (kills % 10))) * whole;
         await Promise.race([answered, setTimeout(moment)]);
         ranks[victim]?.kill("SIGKILL");
-        const killed = performance.now();
         const found = (await answered) as (TrainAnswer | { error: string } | { ended: string })[];
         const survivors = found.filter((_, rank) => rank !== victim);
         if (found.some((answer) => "numbers" in answer && answer.events[0]?.startsWith("resumed"))) resumed++;
         if (found.every((answer) => "numbers" in answer)) break;
         kills++;
-        expect((performance.now() - killed) / SEND).toBeLessThan(TIMEOUT + 20);
         // One that was killed in its last moments may have left the others nothing to wait for.
         for (const answer of survivors) {
           if ("numbers" in answer) continue;
@@ -63,5 +62,5 @@ test.skipIf(state.state !== "built")(
     }
     console.log(`killed ${kills} ranks of ${round} runs; ${resumed} runs that ended had been resumed`);
   },
-  (KILLS + 10) * RUN * SEND,
+  (KILLS + 10) * PATIENCE,
 );

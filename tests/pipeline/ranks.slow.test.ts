@@ -105,6 +105,29 @@ describe.skipIf(state.state !== "built")("a recipe over two processes", () => {
     PATIENCE,
   );
 
+  // A rank that went on waiting for the other one would wait for ten minutes.
+  test.each([0, 400, 1200])(
+    "ends on both at Ctrl-C, and on one that has not got it, %p ms after its start",
+    async (moment) => {
+      const calibrated = ["--init", "activation", "--allocate", "global", "--calibration-samples", "60"];
+      for (const reached of [[0, 1], [0], [1]]) {
+        const run = `interrupted-${moment}-${reached.join("-")}`;
+        const ranks = await started([...commandOf(run), ...calibrated]);
+        const [first] = ranks;
+        while (first.exitCode === null && !existsSync(join(place.work, run, "run.json"))) await setTimeout(5);
+        await setTimeout(moment);
+        for (const rank of reached) ranks[rank as 0 | 1].kill("SIGINT");
+        const codes = await Promise.all(ranks.map(({ exited }) => exited));
+        for (const rank of [0, 1]) {
+          if (reached.includes(rank)) expect({ run, rank, code: codes[rank] }).toEqual({ run, rank, code: 130 });
+          // Told to end, stopped with the other, or left by it.
+          else expect([0, 130, 1]).toContain(codes[rank] as number);
+        }
+      }
+    },
+    PATIENCE,
+  );
+
   test(
     "ends on both with the reason of the first",
     async () => {

@@ -13,6 +13,7 @@ import {
   planConversion,
 } from "../compress/index.ts";
 import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
+import { deviceKind } from "../engine/core/open.ts";
 import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibration/calibrate.ts";
@@ -48,8 +49,8 @@ import {
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
 } from "./shared/options.ts";
-import { UsageError, verb } from "./shared/program.ts";
-import { openEngineAndJoin } from "./shared/ranks.ts";
+import { verb } from "./shared/program.ts";
+import { expectOneProcess, openEngineAndJoin } from "./shared/ranks.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
@@ -125,11 +126,14 @@ export function addConvert(program: Command): void {
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
-  if (isReorderOnly(options)) return reorderOnly(name, options);
+  if (isReorderOnly(options)) {
+    expectOneProcess("a conversion that only reorders");
+    return reorderOnly(name, options);
+  }
   const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
+  if (options.check !== undefined) expectOneProcess("--check");
   const { engine, ranks } = await openEngineAndJoin(options);
-  if (ranks && options.check !== undefined) throw new UsageError("--check works in one process only; start one");
   // Only the first of several processes prints and writes.
   const isQuiet = !isFirst(ranks);
   const palette = paletteFor(process.stdout, process.env);
@@ -238,7 +242,8 @@ async function* convertAndSave(
 function identityOf(options: ConvertVerbOptions, { name, revision }: Source, engine: Engine): unknown {
   return {
     model: [name, revision, options.dtype],
-    engine: [engine.name, engine.device, engine.precision],
+    // The processes of a conversion have different GPUs.
+    engine: [engine.name, deviceKind(engine.device), engine.precision],
     versions: versionsOf(engine),
   };
 }

@@ -28,6 +28,8 @@ interface Sent {
   text?: string;
   /** the reason why it ends */
   failure?: string;
+  /** whether its signal ends it */
+  stopped?: true;
 }
 
 /** Whether a process does what only one may do, such as writing files: it is the first one, or the only one. */
@@ -35,6 +37,11 @@ export const isFirst = (ranks: ProcessGroup | undefined): boolean => ranks === u
 
 /** Whether this build of the native engine can form process groups. */
 export const hasProcessGroups = (): boolean => openAddon().hasProcessGroups();
+
+/** The signal of another process has ended work that is shared with this one. */
+export class StoppedError extends Error {
+  override readonly name = "StoppedError";
+}
 
 /** The processes of a run. */
 export class ProcessGroup {
@@ -150,9 +157,15 @@ export class ProcessGroup {
     await setTimeout(4 * LONGEST_PAUSE);
   }
 
+  /** Tells the others that the signal of rank 0 ends it; `told` of the others throws StoppedError then. */
+  async tellStopped(): Promise<void> {
+    await this.send({ stopped: true });
+    await setTimeout(4 * LONGEST_PAUSE);
+  }
+
   /**
    * The next text of rank 0. It is waited for as long as it takes, or until the signal.
-   * @throws EngineError if rank 0 has failed instead
+   * @throws EngineError if rank 0 has failed instead, StoppedError if it was stopped
    */
   async told(signal?: AbortSignal): Promise<string> {
     const key = `told/${this.texts++}`;
@@ -168,8 +181,9 @@ export class ProcessGroup {
     return this.addon.storeSet(this.group, key, JSON.stringify(sent)).catch((cause) => this.fail("tell", cause));
   }
 
-  private textOf({ text, failure }: Sent): string {
+  private textOf({ text, failure, stopped }: Sent): string {
     if (text !== undefined) return text;
+    if (stopped) throw new StoppedError(`rank ${this.rank} of ${this.size} ends, because rank 0 was stopped`);
     throw new EngineError(
       `rank ${this.rank} of ${this.size} ends, because rank 0 has failed`,
       failure ?? "see its output",

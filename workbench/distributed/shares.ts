@@ -2,18 +2,13 @@
 // then all have the results of all.
 
 import { EngineError } from "../engine/core/errors.ts";
-import type { ProcessGroup } from "./process-group.ts";
+import { type ProcessGroup, StoppedError } from "./process-group.ts";
 
 /** How work is shared, and what ends it. */
 export interface Sharing {
   /** the processes that share the work, all of which begin it at the same time. Default: this one does all */
   ranks?: ProcessGroup | undefined;
   signal?: AbortSignal | undefined;
-}
-
-/** The signal of another process has ended work that is shared with this one. */
-export class StoppedError extends Error {
-  override readonly name = "StoppedError";
 }
 
 /** Whether a piece of the work is one of this process. Pieces are dealt in turn. */

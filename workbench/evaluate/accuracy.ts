@@ -41,8 +41,8 @@ export interface Accuracy {
 
 /** Progress of the evaluation; the last event has the result. */
 export type AccuracyEvent =
-  | { kind: "progress"; images: number; of: number; top1: number; loss: number }
-  | ({ kind: "accuracy" } & Accuracy);
+  /** `images` is the number of images that have been read, by all processes together */
+  { kind: "progress"; images: number; of: number; top1: number; loss: number } | ({ kind: "accuracy" } & Accuracy);
 
 const TOP = 5;
 
@@ -101,7 +101,7 @@ async function* scoresOf<Config>(
   const { classes } = imageSettings(model);
   const scores: ImageScore[] = [];
   let [correct, loss] = [0, 0];
-  const prepared = await inferenceAlike(model, ranks);
+  const prepared = await inferenceAlike(model, { ranks, signal });
   try {
     for await (const some of loader.batches({ batch, limit: of, ranks, signal })) {
       const logits = await logitsOf(prepared, some);
@@ -113,8 +113,9 @@ async function* scoresOf<Config>(
         loss += score.loss;
         correct += Number(score.rank === 0);
       }
-      const images = scores.length;
-      yield { kind: "progress", images, of, top1: correct / images, loss: loss / images };
+      const own = scores.length;
+      const images = (some.items.at(-1) as number) + 1;
+      yield { kind: "progress", images, of, top1: correct / own, loss: loss / own };
     }
   } finally {
     prepared.dispose();

@@ -94,7 +94,7 @@ async function* scoresOf(
 ): AsyncGenerator<PerplexityEvent, WindowScore[]> {
   const scores: WindowScore[] = [];
   let [total, tokens] = [0, 0];
-  const prepared = await inferenceAlike(model, ranks);
+  const prepared = await inferenceAlike(model, { ranks, signal });
   try {
     for await (const { start, rows } of batchesOf(windows, { count, batch, ranks })) {
       signal?.throwIfAborted();

@@ -126,7 +126,7 @@ export async function* convertModel(
   let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
-    if (!isLater) plan = await planOfFirst(ranks, plan);
+    if (!isLater) plan = await planOfFirst(plan, options);
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
@@ -136,7 +136,7 @@ export async function* convertModel(
     }
     if (isLater && seen) {
       const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
-      plan = await planOfFirst(ranks, await options.plan({ allocation, init, decompositions, ...request }));
+      plan = await planOfFirst(await options.plan({ allocation, init, decompositions, ...request }), options);
       yield { kind: "planned", plan };
     }
     if (data && sequential) {
@@ -200,9 +200,12 @@ export async function* convertModel(
 }
 
 /** The plan of the first process: those of others may differ, as other processors round differently. */
-async function planOfFirst(ranks: ProcessGroup | undefined, plan: ConversionPlan): Promise<ConversionPlan> {
+async function planOfFirst(
+  plan: ConversionPlan,
+  { ranks, signal }: Pick<ConvertStageOptions, "ranks" | "signal">,
+): Promise<ConversionPlan> {
   if (!ranks) return plan;
-  if (ranks.rank > 0) return JSON.parse(await ranks.told()) as ConversionPlan;
+  if (ranks.rank > 0) return JSON.parse(await ranks.told(signal)) as ConversionPlan;
   await ranks.tell(JSON.stringify(plan));
   return plan;
 }

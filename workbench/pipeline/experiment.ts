@@ -7,8 +7,7 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
-import { isFirst } from "../distributed/process-group.ts";
-import { StoppedError } from "../distributed/shares.ts";
+import { isFirst, StoppedError } from "../distributed/process-group.ts";
 import { makeRunFolder, type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
 import { CalibrationCache } from "./calibration/cache.ts";
@@ -20,7 +19,7 @@ import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
 import { follow } from "./ranks/follow.ts";
-import { announce, dismiss } from "./ranks/orders.ts";
+import { announce, dismiss, type Ending } from "./ranks/orders.ts";
 import { dataFacts, engineFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -56,19 +55,19 @@ export async function* experiment<Settings extends ExperimentSettings>(
   const trained = new Set(variantsToTrain([main, ...rivals], settings.fineTune));
   const run: Run = { context, folder, main, rivals, trained };
   const { ranks } = context;
-  let failure: string | undefined;
+  let ending: Ending = {};
   try {
     if (isFirst(ranks)) await expectSameSettings(folder, settings, domain.schema);
     yield* stages(domain, settings, run);
   } catch (error) {
     const interrupted = context.signal.aborted || error instanceof StoppedError;
-    if (!interrupted) failure = (error as Error).message;
+    ending = interrupted ? { stopped: true } : { failure: (error as Error).message };
     if (run.release) await recordFailure(folder, interrupted ? undefined : error);
     if (!interrupted) throw error;
     yield { kind: "interrupted", folder };
   } finally {
     await run.release?.();
-    if (ranks?.rank === 0) await dismiss(ranks, failure).catch(() => {});
+    if (ranks?.rank === 0) await dismiss(ranks, ending).catch(() => {});
   }
 }
 
@@ -101,7 +100,8 @@ async function* stages<Settings extends ExperimentSettings>(
   try {
     const { ranks } = context;
     const { name, revision } = source;
-    const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
+    const identity = { name, revision, engine: context.engine.name };
+    const cache = new CalibrationCache(join(folder, "calibration"), identity, { writes: isFirst(ranks) });
     if (ranks && !isFirst(ranks)) {
       const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
       return yield* follow({ ranks, variants: own, settings, context, base, teacher, data, cache });

@@ -4,8 +4,7 @@
 
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
-import { isFirst } from "../distributed/process-group.ts";
-import { StoppedError } from "../distributed/shares.ts";
+import { isFirst, StoppedError } from "../distributed/process-group.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";

@@ -6,6 +6,7 @@ import { ProcessGroup } from "../../distributed/process-group.ts";
 import { EngineError } from "../../engine/core/errors.ts";
 import type { Engine, OpenEngineOptions } from "../../engine/core/types.ts";
 import { openEngineFor } from "./options.ts";
+import { UsageError } from "./program.ts";
 
 /**
  * Opens the engine, and joins the other processes of the launcher if there are any.
@@ -17,6 +18,11 @@ export async function openEngineAndJoin(
   const place = severalOf(process.env);
   const engine = await openEngineFor(place ? deviceOf(flags, place) : flags);
   return { engine, ranks: place && (await join(place, engine)) };
+}
+
+/** @throws UsageError if a launcher has started several processes */
+export function expectOneProcess(work: string): void {
+  if (severalOf(process.env)) throw new UsageError(`${work} works in one process only; start one`);
 }
 
 /** The place of this process, if it is one of several. */

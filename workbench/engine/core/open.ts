@@ -150,7 +150,7 @@ function suits(device: Kind, options: ResolvedOptions): boolean {
   if (options.device === undefined) {
     return true;
   }
-  return options.device === "gpu" ? device !== "cpu" : options.device.split(":")[0] === device;
+  return options.device === "gpu" ? device !== "cpu" : deviceKind(options.device) === device;
 }
 
 function exactDevice(device: Kind, options: ResolvedOptions): string {
@@ -162,7 +162,7 @@ function obstacleTo(probe: Probe, device: Kind, options: ResolvedOptions): strin
   if (!probe.available) {
     return probe.reason;
   }
-  const fit = probe.devices.filter(({ id }) => id.split(":")[0] === device);
+  const fit = probe.devices.filter(({ id }) => deviceKind(id) === device);
   if (fit.length === 0) {
     return `no ${device === "cuda" ? "CUDA" : device} device`;
   }
@@ -187,3 +187,6 @@ function nothingFound(options: ResolvedOptions, { over, remedies }: Passed): Eng
     remedies[0] ?? "run `gblr doctor` to see what this machine has",
   );
 }
+
+/** The kind of a device, without its number: `cuda` of `cuda:1`. */
+export const deviceKind = (device: string): string => device.split(":")[0] as string;

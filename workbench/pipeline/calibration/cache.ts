@@ -36,19 +36,21 @@ export interface CalibrationResult {
 export class CalibrationCache {
   private readonly folder: string;
   private readonly identity: string;
+  private readonly writes: boolean;
 
   /**
    * @param folder is created with the first result
    * @param identity what results depend on beside the inputs, such as the name and revision of the model; must have a
    *   JSON form
+   * @param options.writes whether results are written; of several processes, one should. Default true
    */
-  constructor(folder: string, identity: unknown) {
-    [this.folder, this.identity] = [folder, JSON.stringify(identity)];
+  constructor(folder: string, identity: unknown, { writes = true }: { writes?: boolean } = {}) {
+    [this.folder, this.identity, this.writes] = [folder, JSON.stringify(identity), writes];
   }
 
   /** The results for these inputs. */
   of(data: HashedCalibration): CalibrationResults {
-    return new CalibrationResults(this.folder, this.identity, data);
+    return new CalibrationResults({ folder: this.folder, identity: this.identity, data, writes: this.writes });
   }
 
   /** Removes all results. */
@@ -57,14 +59,22 @@ export class CalibrationCache {
   }
 }
 
+interface ResultsOptions {
+  folder: string;
+  identity: string;
+  data: HashedCalibration;
+  writes: boolean;
+}
+
 /** The results of calibrations of one dense model on the same data. */
 export class CalibrationResults {
   private readonly folder: string;
   private readonly identity: string;
   private readonly data: HashedCalibration;
+  private readonly writes: boolean;
 
-  constructor(folder: string, identity: string, data: HashedCalibration) {
-    [this.folder, this.identity, this.data] = [folder, identity, data];
+  constructor({ folder, identity, data, writes }: ResultsOptions) {
+    [this.folder, this.identity, this.data, this.writes] = [folder, identity, data, writes];
   }
 
   /**
@@ -94,6 +104,7 @@ export class CalibrationResults {
 
   /** Adds results, which still belong to the caller. @throws the file system's error when they cannot be written */
   async write(kind: CalibrationKind, { tensors, rows }: CalibrationResult): Promise<void> {
+    if (!this.writes) return;
     await mkdir(this.folder, { recursive: true });
     const before = await this.index(kind);
     // Files of other inputs are overwritten. Their index must not remain if this process is killed meanwhile.

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { ProcessGroup } from "../../distributed/process-group.ts";
-import { StoppedError } from "../../distributed/shares.ts";
+import { StoppedError } from "../../distributed/process-group.ts";
 import { RUN_FILES } from "../../report/index.ts";
 import type { CalibrationCache } from "../calibration/cache.ts";
 import { convertVariant } from "../convert-variant.ts";
@@ -83,5 +83,5 @@ async function* scored(
 function known<Each extends { variant: Variant }>(variants: readonly Each[], key: string): Each {
   const found = variants.find(({ variant }) => variant.key === key);
   if (found) return found;
-  throw new StageError(`rank 0 trains ${key}, which this rank was not asked for; start all with one command`);
+  throw new StageError(`rank 0 works on ${key}, which this rank was not asked for; start all with one command`);
 }

@@ -21,12 +21,19 @@ export async function announce(ranks: ProcessGroup | undefined, order: Order): P
   if (ranks?.rank === 0) await ranks.tell(JSON.stringify(order));
 }
 
+/** Why the first process ends, unless it has done all. */
+export interface Ending {
+  failure?: string;
+  stopped?: boolean;
+}
+
 /**
- * Tells the other processes that the first one ends, and waits until they know, as it serves their meeting point.
- * @param failure why it ends, if it has failed; the others may be anywhere then, and are not waited for
+ * Tells the other processes that the first one ends, and waits until they know, as it serves their meeting point. If it
+ * has failed or was stopped, they may be anywhere, and are not waited for.
  */
-export async function dismiss(ranks: ProcessGroup, failure: string | undefined): Promise<void> {
+export async function dismiss(ranks: ProcessGroup, { failure, stopped = false }: Ending): Promise<void> {
   if (failure !== undefined) return ranks.tellFailure(failure);
+  if (stopped) return ranks.tellStopped();
   await announce(ranks, { ends: true });
   await ranks.barrier();
 }

@@ -7,7 +7,7 @@
 
 import { dispose, fill, randomUniform, sum, tidy } from "@tensorflow/tfjs-core";
 import { CORE_TYPE } from "../../../native/blas/blas-probe.ts";
-import { openedEngine } from "../../engine/core/open.ts";
+import { deviceKind, openedEngine } from "../../engine/core/open.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import type { MatrixSize } from "../budget.ts";
 import type { FormName, HeldMatrix, InferenceForm } from "../structure.ts";
@@ -90,7 +90,7 @@ export class FormChoices {
       return formByRule(able, question, engine).make();
     }
     const { version, device, precision, threads } = engine;
-    const facts = [version, device, precision, `${threads} threads`, this.kernels];
+    const facts = [version, deviceKind(device), precision, `${threads} threads`, this.kernels];
     const key = formKey({ ...question, costs: forms, settings: facts.filter(Boolean).join(", ") });
     const known = (this.measuresAgain ? this.used : this.choices()).get(key);
     const form = forms.find(({ name }) => name === known?.form);

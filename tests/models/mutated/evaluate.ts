@@ -18,6 +18,8 @@ type Tensors = Map<string, RawTensor>;
 const TYPES = new Map<unknown, readonly string[]>([
   [1, ["F32"]],
   [2, ["F32", "F16", "BF16"]],
+  // Also I8, which no folder here has.
+  [3, ["F32", "F16", "BF16"]],
 ]);
 
 /** (n_out, n_in) row by row. */

@@ -9,13 +9,14 @@ import { ProcessGroup } from "../../workbench/distributed/process-group.ts";
 import { openEngine } from "../../workbench/engine/index.ts";
 import { accuracy } from "../../workbench/evaluate/accuracy.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
+import { formChoices } from "../../workbench/structures/inference/choice.ts";
 import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
-import { livelier, TINY, tinyGpt2 } from "../models/tiny.ts";
+import { livelier, structured, TINY, tinyGpt2 } from "../models/tiny.ts";
 import { reply } from "./start.ts";
 
 export interface EvaluateTask {
-  what: "texts" | "text" | "images";
+  what: "texts" | "text" | "images" | "forms";
   /** folder of images */
   dataset?: string;
   /** id of a token of the last window, for an id that the vocabulary does not have */
@@ -25,6 +26,13 @@ export interface EvaluateTask {
 }
 
 const clock = () => 0;
+
+/** Tokens of a window, and windows of a batch. */
+const ONE: [number, number[]][] = [[12, [1]]];
+const SEVERAL: [number, number[]][] = [
+  [11, [1, 2]],
+  [12, [2, 3, 9]],
+];
 
 /** 61 ids in windows of 11 and 12, of which the last is shorter. */
 function windowsOf(context: number, token = 0) {
@@ -56,10 +64,17 @@ async function answerTo({ what, dataset, token, stopped }: EvaluateTask): Promis
     for (const batch of [2, 8, 100]) await take(accuracy(smallVit(VIT) as never, { loader, batch, ...sharing }));
     return results;
   }
+  if (what === "forms") {
+    // Large enough for its forms to be timed.
+    const large = tinyGpt2({ n_layer: 1, n_embd: 512 });
+    await take(perplexity(await structured(large, ["h.0.mlp.c_fc"], "gblr"), { windows: windowsOf(12), ...sharing }));
+    return [formChoices.taken];
+  }
   const model = livelier(tinyGpt2());
-  const cases = what === "text" ? [[12, 1]] : [[11, 1], [11, 2], [12, 2], [12, 3], [12, 9]]; // biome-ignore format: pairs
-  for (const [context, batch] of cases as [number, number][]) {
-    await take(perplexity(model, { windows: windowsOf(context, token), batch, ...sharing }));
+  for (const [context, batches] of what === "text" ? ONE : SEVERAL) {
+    for (const batch of batches) {
+      await take(perplexity(model, { windows: windowsOf(context, token), batch, ...sharing }));
+    }
   }
   return results;
 }

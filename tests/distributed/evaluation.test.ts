@@ -46,6 +46,17 @@ describe.skipIf(state.state !== "built")("evaluation over processes", () => {
   );
 
   test(
+    "has the forms of layers that the first process has timed, on all",
+    async () => {
+      // Times of two processes are never equal, so that these are those of one.
+      const [[first], [second]] = (await answers({ what: "forms" }, 2)) as [[object], [object]];
+      expect(Object.keys(first).length).toBe(1);
+      expect(second).toEqual(first);
+    },
+    PATIENCE,
+  );
+
+  test(
     "fails on all with the reason of the one that failed",
     async () => {
       const [alone] = (await answers({ what: "text", token: 40 }, 0)) as [{ error: string }];

@@ -2,60 +2,23 @@
 // computed from it. Rounded values are compared with those of the float32 file, one by one.
 
 import { beforeAll, expect, test } from "bun:test";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import * as tf from "@tensorflow/tfjs-core";
+import { cpSync, writeFileSync } from "node:fs";
 import { checkModelFolder } from "../../hub/model-folder/index.ts";
 import { fromFloat32, type StoredTensor } from "../../hub/safetensors/index.ts";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
-import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
-import {
-  type Gpt2Config,
-  layersKeptExact,
-  type Model,
-  replaceLayer,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
-import { gblr } from "../../workbench/structures/gblr.ts";
+import { layersKeptExact, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "../python/python.ts";
 import { IDS } from "./old-folders/inputs.ts";
-import { livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
+import { cancelling, configIn, logitsOf, relativeError } from "./rounded.ts";
+import { livelier, structured, tinyGpt2 } from "./tiny.ts";
 
 const at = temporaryFolder();
 const torch = pythonWith("torch");
 const LAYERS = { "h.0.attn.c_attn": "gblr", "h.0.mlp.c_fc": "lowrank", "h.1.attn.c_attn": "pifa" };
 const TYPES = { bfloat16: "BF16", float16: "F16" } as const;
-
-/** A GBLR layer of two blocks that are a thousand times as large as their sum. */
-function cancelling(model: Model<Gpt2Config>, name: string): void {
-  const { nIn, nOut } = model.layer(name);
-  const [u, v] = [tf.randomNormal([1, nOut, 1], 0, 1, "float32", 3), tf.randomNormal([1, 1, nIn], 0, 1, "float32", 4)];
-  replaceLayer(model, name, gblr, {
-    lr_weight1: tf.concat([v, v]),
-    lr_weight2: tf.concat([tf.mul(u, 30), tf.mul(u, -29.97)]),
-    widths: tf.ones([2, 2]),
-    locations: tf.zeros([2, 2]),
-  });
-}
-
-async function logitsOf(folder: string): Promise<Float32Array> {
-  const model = (await loadModelNow(folder)) as Model<Gpt2Config>;
-  model.masks.mode = "eval";
-  const ids = tf.tensor2d([IDS], undefined, "int32");
-  const logits = await taken(tf.tidy(() => languageLogits(model, ids)));
-  tf.dispose(ids);
-  model.dispose();
-  return logits;
-}
-
-const relativeError = (a: ArrayLike<number>, b: Float32Array): number =>
-  Math.sqrt(
-    b.reduce((sum, value, i) => sum + (value - (a[i] as number)) ** 2, 0) /
-      b.reduce((sum, value) => sum + value ** 2, 0),
-  );
-const configIn = (folder: string) => JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
 
 beforeAll(async () => {
   await openEngine({ engine: "wasm" });

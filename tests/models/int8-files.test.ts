@@ -2,30 +2,27 @@
 // The rounding is computed again here in float64, and outputs are compared with those of PyTorch and transformers.
 
 import { beforeAll, expect, test } from "bun:test";
-import { cpSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, statSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkModelFolder } from "../../hub/model-folder/index.ts";
 import { type StoredTensor, toFloat32 } from "../../hub/safetensors/index.ts";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { sourcesOf, writeSafetensors } from "../../hub/safetensors/write.ts";
-import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   classifierLogits,
-  type Gpt2Config,
   layersKeptExact,
   type Model,
-  replaceLayer,
   type SavedType,
   saveModelNow,
 } from "../../workbench/models/index.ts";
-import { gblr } from "../../workbench/structures/gblr.ts";
 import { smallVit, someImages } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "../python/python.ts";
 import { IDS } from "./old-folders/inputs.ts";
+import { cancelling, configIn, logitsOf, relativeError } from "./rounded.ts";
 import { livelier, structured, taken, tinyGpt2, valuesOf } from "./tiny.ts";
 
 const at = temporaryFolder();
@@ -40,34 +37,6 @@ const LAYERS = {
 const EXACT = "h.1.mlp.c_proj";
 const FOLDERS: readonly SavedType[] = ["float32", "int8"];
 
-/** A GBLR layer of two blocks that are a thousand times as large as their sum. */
-function cancelling(model: Model<Gpt2Config>, name: string): void {
-  const { nIn, nOut } = model.layer(name);
-  const [u, v] = [tf.randomNormal([1, nOut, 1], 0, 1, "float32", 3), tf.randomNormal([1, 1, nIn], 0, 1, "float32", 4)];
-  replaceLayer(model, name, gblr, {
-    lr_weight1: tf.concat([v, v]),
-    lr_weight2: tf.concat([tf.mul(u, 30), tf.mul(u, -29.97)]),
-    widths: tf.ones([2, 2]),
-    locations: tf.zeros([2, 2]),
-  });
-}
-
-async function logitsOf(folder: string): Promise<Float32Array> {
-  const model = (await loadModelNow(folder)) as Model<Gpt2Config>;
-  model.masks.mode = "eval";
-  const ids = tf.tensor2d([IDS], undefined, "int32");
-  const logits = await taken(tf.tidy(() => languageLogits(model, ids)));
-  tf.dispose(ids);
-  model.dispose();
-  return logits;
-}
-
-const relativeError = (a: ArrayLike<number>, b: Float32Array): number =>
-  Math.sqrt(
-    b.reduce((sum, value, i) => sum + (value - (a[i] as number)) ** 2, 0) /
-      b.reduce((sum, value) => sum + value ** 2, 0),
-  );
-const configIn = (folder: string) => JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
 const weightsIn = (folder: string) => readSafetensors(`${folder}/model.safetensors`);
 
 beforeAll(async () => {

@@ -3,7 +3,7 @@
 import { afterAll, expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type Locator, type Page } from "playwright-core";
 
 const FOUND = [process.env.GBLR_CHROMIUM, "chromium", "chromium-browser", "google-chrome"]
   .map((name) => (name ? Bun.which(name) : null))
@@ -12,6 +12,11 @@ const FOUND = [process.env.GBLR_CHROMIUM, "chromium", "chromium-browser", "googl
 /** Whether the machine has a browser. */
 export const HAS_BROWSER = FOUND !== undefined;
 if (!HAS_BROWSER) console.error("pages are not tested in a browser: no chromium is found (GBLR_CHROMIUM)");
+
+/** How readers may see a page. */
+export const VIEWS = (["light", "dark"] as const).flatMap((colorScheme) =>
+  [1280, 360].map((width) => ({ colorScheme, width })),
+);
 
 /** A page that is open. */
 export interface OpenPage {
@@ -76,6 +81,15 @@ export async function expectAccessible(page: Page): Promise<void> {
   );
   expect(found).toEqual([]);
   expect(passes.map(({ id }) => id)).toContain("color-contrast");
+}
+
+/** Waits until an element has a text. */
+export async function expectText(element: Locator, pattern: RegExp): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    if (pattern.test((await element.textContent()) ?? "")) return;
+    await Bun.sleep(50);
+  }
+  expect(await element.textContent()).toMatch(pattern);
 }
 
 /** Checks that a page is not wider than its window. */

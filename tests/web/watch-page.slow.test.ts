@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
-import type { Locator, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { startRun, updateRun } from "../../workbench/report/index.ts";
 import type { Metrics } from "../../workbench/train/metrics.ts";
 import { MetricsFile } from "../../workbench/train/metrics.ts";
@@ -11,7 +11,14 @@ import { serveRuns } from "../../workbench/watch/index.ts";
 import type { Listening } from "../../workbench/web/listen.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { facts, metricLines } from "../report/example-run.ts";
-import { browserPages, expectAccessible, expectNoSidewaysScrolling, HAS_BROWSER } from "./browser.ts";
+import {
+  browserPages,
+  expectAccessible,
+  expectNoSidewaysScrolling,
+  expectText,
+  HAS_BROWSER,
+  VIEWS,
+} from "./browser.ts";
 
 const at = temporaryFolder();
 const openPage = browserPages();
@@ -40,14 +47,6 @@ const chart = (page: Page, title: string) => page.locator("figure", { hasText: t
 /** The values below a chart, for example `latest … 6.7`. */
 const values = (page: Page, title: string) => chart(page, title).locator(".values");
 
-async function expectValues(element: Locator, pattern: RegExp): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    if (pattern.test((await element.textContent()) ?? "")) return;
-    await Bun.sleep(50);
-  }
-  expect(await element.textContent()).toMatch(pattern);
-}
-
 const lossAt = (step: number) =>
   String(
     Number((LINES.find((line) => line.kind === "step" && line.step === step) as { loss: number }).loss.toPrecision(4)),
@@ -58,8 +57,8 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
     "shows several runs over each other, and a new point when a run writes one",
     async () => {
       const { page, problems } = await openPage(served.url);
-      await expectValues(values(page, "Training loss"), new RegExp(`first ${lossAt(60)}`));
-      await expectValues(values(page, "Training loss"), new RegExp(`run' ${lossAt(80)}`));
+      await expectText(values(page, "Training loss"), new RegExp(`first ${lossAt(60)}`));
+      await expectText(values(page, "Training loss"), new RegExp(`run' ${lossAt(80)}`));
       const loss = chart(page, "Training loss");
       expect(await loss.locator("path.curve:not(.faint)").count()).toBe(2);
       for (const title of ["Perplexity", "Relative FLOPs of the model", "Mean width by layer"]) {
@@ -68,12 +67,12 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
       const curve = loss.locator("path.series-1.faint");
       const before = (await curve.getAttribute("d")) as string;
       await appendFile(metricsOf("first"), textOf(until(61).slice(until(60).length)));
-      await expectValues(values(page, "Training loss"), new RegExp(`first ${lossAt(61)}`));
+      await expectText(values(page, "Training loss"), new RegExp(`first ${lossAt(61)}`));
       expect((await curve.getAttribute("d"))?.split("L").length).toBe(before.split("L").length + 1);
       expect(await page.getByText("step 61 of 1000").isVisible()).toBe(true);
 
       await page.getByRole("checkbox", { name: at("first") }).uncheck();
-      await expectValues(values(page, "Training loss"), /^(?!.*first)/);
+      await expectText(values(page, "Training loss"), /^(?!.*first)/);
       expect(problems).toEqual([]);
     },
     PATIENCE,
@@ -122,7 +121,7 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
     async () => {
       const { page, problems } = await openPage(served.url);
       const run = page.locator(".runs li").nth(2);
-      await expectValues(run, /not there yet/);
+      await expectText(run, /not there yet/);
       await mkdir(at("later"));
       const file = await MetricsFile.open(metricsOf("later"), 0);
       let checkpoint = 0;
@@ -130,22 +129,22 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
         await file.append(line as Metrics);
         if (line.step <= 20) checkpoint = file.length;
       }
-      await expectValues(run, /step 50/);
+      await expectText(run, /step 50/);
       await startRun(at("later"), facts());
-      await expectValues(run, /running.*step 50 of 1000/);
+      await expectText(run, /running.*step 50 of 1000/);
       await file.close();
 
       const resumed = await MetricsFile.open(metricsOf("later"), checkpoint);
-      await expectValues(run, /step 20 of 1000/);
+      await expectText(run, /step 20 of 1000/);
       const repeated = until(40).slice(until(20).length);
       for (const line of repeated) await resumed.append(line.kind === "step" ? { ...line, loss: 4.5 } : line);
-      await expectValues(run, /step 40 of 1000/);
-      await expectValues(values(page, "Training loss"), /later 4\.5/);
+      await expectText(run, /step 40 of 1000/);
+      await expectText(values(page, "Training loss"), /later 4\.5/);
       await resumed.close();
 
       await writeFile(metricsOf("later"), textOf(until(3)));
-      await expectValues(run, /step 3 of 1000/);
-      await expectValues(values(page, "Training loss"), new RegExp(`later ${lossAt(3)}`));
+      await expectText(run, /step 3 of 1000/);
+      await expectText(values(page, "Training loss"), new RegExp(`later ${lossAt(3)}`));
       expect(problems).toEqual([]);
     },
     PATIENCE,
@@ -157,12 +156,12 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
       const { port } = new URL(served.url);
       const own = await serveRuns({ runs: [at("first")], interval: 50 });
       const { page } = await openPage(own.url);
-      await expectValues(values(page, "Training loss"), /first/);
+      await expectText(values(page, "Training loss"), /first/);
       await own.close();
-      await expectValues(page.getByRole("alert"), /lost|does not answer/);
+      await expectText(page.getByRole("alert"), /lost|does not answer/);
       const again = await serveRuns({ runs: [at(HOSTILE)], port: Number(new URL(own.url).port), interval: 50 });
       expect(new URL(again.url).port).not.toBe(port);
-      await expectValues(values(page, "Training loss"), /'run'/);
+      await expectText(values(page, "Training loss"), /'run'/);
       expect(await page.getByRole("alert").count()).toBe(0);
       await again.close();
     },
@@ -173,7 +172,7 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
     "zooms all charts by dragging, by keys and by buttons, and reads values at the cursor",
     async () => {
       const { page, problems } = await openPage(served.url);
-      await expectValues(values(page, "Training loss"), /run'/);
+      await expectText(values(page, "Training loss"), /run'/);
       const frame = chart(page, "Training loss").locator(".frame");
       const labels = (title: string) => chart(page, title).locator(".axes > text").allTextContents();
       const whole = await labels("Perplexity");
@@ -190,9 +189,9 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
       await page.mouse.move(0, 0);
       await frame.focus();
       await page.keyboard.press("Home");
-      await expectValues(values(page, "Training loss"), new RegExp(`^step 1 .*first ${lossAt(1)}.*run' ${lossAt(1)}`));
+      await expectText(values(page, "Training loss"), new RegExp(`^step 1 .*first ${lossAt(1)}.*run' ${lossAt(1)}`));
       await page.keyboard.press("ArrowRight");
-      await expectValues(values(page, "Training loss"), new RegExp(`^step 2 .*first ${lossAt(2)}`));
+      await expectText(values(page, "Training loss"), new RegExp(`^step 2 .*first ${lossAt(2)}`));
       await page.keyboard.press("+");
       expect(await labels("Perplexity")).not.toEqual(whole);
       await page.keyboard.press("0");
@@ -200,29 +199,25 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
 
       await page.getByLabel("logarithmic values").check();
       await page.getByLabel("x axis").selectOption("seconds");
-      await expectValues(values(page, "Perplexity"), /^latest/);
+      await expectText(values(page, "Perplexity"), /^latest/);
       await page.getByLabel("Step", { exact: true }).fill("0");
-      await expectValues(chart(page, "Mean width by layer"), /step 5Step/);
+      await expectText(chart(page, "Mean width by layer"), /step 5Step/);
       expect(problems).toEqual([]);
     },
     PATIENCE,
   );
 
-  for (const colorScheme of ["light", "dark"] as const) {
-    for (const width of [1280, 360]) {
-      test(
-        `can be read by everybody, ${colorScheme}, ${width} px wide`,
-        async () => {
-          const { page, problems } = await openPage(served.url, { colorScheme, width });
-          await expectValues(values(page, "Training loss"), /run'/);
-          await expectAccessible(page);
-          await expectNoSidewaysScrolling(page);
-          expect(problems).toEqual([]);
-        },
-        PATIENCE,
-      );
-    }
-  }
+  test.each(VIEWS)(
+    "can be read by everybody, $colorScheme, $width px wide",
+    async (view) => {
+      const { page, problems } = await openPage(served.url, view);
+      await expectText(values(page, "Training loss"), /run'/);
+      await expectAccessible(page);
+      await expectNoSidewaysScrolling(page);
+      expect(problems).toEqual([]);
+    },
+    PATIENCE,
+  );
 
   test(
     "asks for the key of the server",
@@ -231,7 +226,7 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
       const { page } = await openPage(guarded.url);
       await page.getByLabel("Key of this server").fill("secret");
       await page.getByRole("button", { name: "Continue" }).click();
-      await expectValues(values(page, "Training loss"), /first/);
+      await expectText(values(page, "Training loss"), /first/);
       expect(await page.getByLabel("Key of this server").count()).toBe(0);
       await guarded.close();
     },

@@ -131,12 +131,10 @@ export async function* convert(
   const finished = options.finished && new Keeper(options.finished.with(settingsOf(plan, { ...options, init })));
   const whitening = new SharedWhitening(options.whitening ?? "cholesky");
   const work = { ...options, plan, init, kept: finished, sharedWhitening: whitening, done };
-  const { ranks, signal } = options;
-  if (ranks) ranks.during = "a conversion";
   try {
     for (const group of groupsOf(plan.layers, options)) {
-      const share = dealt(group, ranks);
-      yield* shared(convertAll(model, share.own, work), { ranks, signal });
+      const share = dealt(group, options.ranks);
+      yield* shared("a conversion", convertAll(model, share.own, work), options);
       yield* takeOver(model, share.others, work);
     }
   } finally {
@@ -191,7 +189,7 @@ interface Work extends LayerOptions {
   done: Map<string, ConvertedLayer>;
 }
 
-/** Converts layers one after the other, or puts those of an earlier process in place. */
+/** Converts layers one after the other, or puts those of an earlier process in place. @returns their number */
 async function* convertAll(
   model: Model,
   layers: readonly PlannedLayer[],

@@ -21,10 +21,9 @@ export function dealt(
   const own = new Set(layers);
   if (ranks) {
     const loads = new Array<number>(ranks.size).fill(0);
+    const structured = layers.filter(({ structure }) => !isDense(structure));
     // The largest first, each to the process that has the least to do.
-    for (const layer of layers
-      .filter(({ structure }) => !isDense(structure))
-      .toSorted((a, b) => workOf(b) - workOf(a))) {
+    for (const layer of structured.toSorted((a, b) => workOf(b) - workOf(a))) {
       const rank = loads.indexOf(Math.min(...loads));
       (loads[rank] as number) += workOf(layer);
       if (rank !== ranks.rank) own.delete(layer);

@@ -20,16 +20,19 @@ type Outcome<Result> = { result: Result } | { stopped: true } | { failure: strin
 
 /**
  * Does the share of this process, and waits for those of the others.
+ * @param during what is shared, which errors name, e.g. `an evaluation`
  * @param work its result is plain JSON, whose numbers are finite; they are exchanged exactly
  * @returns the results of all, in the order of ranks
  * @throws what `work` throws; where it has failed on another process, EngineError that names it; where another process
  *   was stopped, StoppedError
  */
 export async function* shared<Event, Result>(
+  during: string,
   work: AsyncGenerator<Event, Result>,
   { ranks, signal }: Sharing,
 ): AsyncGenerator<Event, Result[]> {
   if (!ranks) return [yield* work];
+  ranks.during = during;
   let outcome: Outcome<Result>;
   let error: unknown;
   try {

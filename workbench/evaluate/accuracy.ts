@@ -53,13 +53,12 @@ const TOP = 5;
  *   if a loss is not finite, no image can be scored, or the model is not an image classifier; for processes as `shared`
  */
 export async function* accuracy<Config>(model: Model<Config>, options: AccuracyOptions): AsyncGenerator<AccuracyEvent> {
-  const { loader, limit = Number.POSITIVE_INFINITY, ranks, signal, clock = () => performance.now() } = options;
+  const { loader, limit = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
   const { classes } = imageSettings(model);
   const of = Math.min(limit, loader.images.length);
   expectClasses(loader.images, { classes, limit: of });
   const began = clock();
-  if (ranks) ranks.during = "an evaluation";
-  const shares = yield* shared(scoresOf(model, { ...options, of }), { ranks, signal });
+  const shares = yield* shared("an evaluation", scoresOf(model, { ...options, of }), options);
   // In the order of images, as a sum of float64 depends on it.
   const scores = shares.flat().sort((a, b) => a.item - b.item);
   const confusion = new Uint32Array(classes * classes);

@@ -56,8 +56,9 @@ export async function* perplexity(model: Model, options: PerplexityOptions): Asy
   const count = Math.min(limit, windows.length);
   if (count === 0) throw noWindow(windows);
   const began = clock();
-  if (ranks) ranks.during = "an evaluation";
-  const shares = yield* shared(scoresOf(model, { windows, batch, count, ranks, signal }), { ranks, signal });
+  const sharing = { ranks, signal };
+  const work = scoresOf(model, { windows, batch, count, ...sharing });
+  const shares = yield* shared("an evaluation", work, sharing);
   // In the order of windows, as a sum of float64 depends on it.
   const scores = shares.flat().sort((a, b) => a.window - b.window);
   let [total, tokens] = [0, 0];

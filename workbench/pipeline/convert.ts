@@ -126,8 +126,10 @@ export async function* convertModel(
   let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
-    if (!isLater) plan = await planOfFirst(plan, options);
-    if (!isLater) yield { kind: "planned", plan };
+    if (!isLater) {
+      plan = await planOfFirst(plan, options);
+      yield { kind: "planned", plan };
+    }
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
       const kept = { cache: needsImportance ? cache : options.cache, keepsImportances: options.reorder === undefined };

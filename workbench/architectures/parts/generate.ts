@@ -68,7 +68,7 @@ export interface GenerationSession {
 export interface Draft {
   /** a model with the same vocabulary, which should be faster */
   model: LayerSource;
-  /** most tokens that it proposes at once. Default 3: a pass of four tokens takes little longer than one of one */
+  /** most tokens that it proposes at once. Default 3 */
   tokens?: number | undefined;
 }
 

@@ -1,7 +1,7 @@
 // Exports models as ONNX files of standard operators (docs/onnx.md). The public surface of this folder.
 
 import { EngineError } from "../../engine/core/errors.ts";
-import { halfTensors, inType } from "../../models/folder/save.ts";
+import { inType, roundedTensors } from "../../models/folder/save.ts";
 import { ARCHITECTURES, type FileType, type Model } from "../../models/index.ts";
 import { gpt2Graph } from "./architectures/gpt2.ts";
 import { llamaGraph } from "./architectures/llama.ts";
@@ -68,7 +68,7 @@ export async function* exportOnnx<Config>(
       "export with --to dense, and convert the result with another program",
     );
   }
-  const isHalf = halfTensors(model as unknown as Model, exact, (layer) => layer);
+  const isHalf = roundedTensors(model as unknown as Model, exact, (layer) => layer);
   const graph = new Graph((source) => (dtype !== "float32" && isHalf(source.name) ? inType(source, dtype) : source));
   const built = await ModelGraph.of(model, graph);
   try {

@@ -61,7 +61,7 @@ export async function* saveModel<Config>(
   }
   const nameOf = (name: string) => namesOf(saved.architecture).storedName(name, saved.prefix);
   const exact = dtype === "float32" ? [] : (options.exact ?? (await layersKeptExact(saved, dtype)));
-  const isRounded = dtype === "float32" ? undefined : halfTensors(saved, exact, nameOf);
+  const isRounded = dtype === "float32" ? undefined : roundedTensors(saved, exact, nameOf);
   await prepareFolder(folder);
   const tensors = await storedTensors(saved, { packedBytes });
   const needsPython = Object.keys(tensors.layers).length > 0 || dtype === "int8";
@@ -130,7 +130,7 @@ export async function layersKeptExact(model: Model, dtype: SavedType = "bfloat16
  * @param exact layers that are not
  * @param nameOf the name in the file for the name of a layer
  */
-export function halfTensors(
+export function roundedTensors(
   model: Model,
   exact: readonly string[],
   nameOf: (layer: string) => string,

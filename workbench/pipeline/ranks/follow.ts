@@ -2,8 +2,7 @@
 // until it converts, scores or trains a model, and do it with it. They load models from the run folder, which all see.
 
 import { join } from "node:path";
-import type { ProcessGroup } from "../../distributed/process-group.ts";
-import { StoppedError } from "../../distributed/process-group.ts";
+import { type ProcessGroup, StoppedError } from "../../distributed/process-group.ts";
 import { RUN_FILES } from "../../report/index.ts";
 import type { CalibrationCache } from "../calibration/cache.ts";
 import { convertVariant } from "../convert-variant.ts";
@@ -22,7 +21,7 @@ interface FollowOptions extends Omit<FineTuneOptions, "variant" | "folder" | "bo
 
 /**
  * Works with the first process until that one ends.
- * @throws EngineError if the first process has failed; StageError if it trains what this one was not asked for
+ * @throws EngineError if the first process has failed; StageError if it works on what this one was not asked for
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<PipelineEvent> {
   const { ranks, context } = options;

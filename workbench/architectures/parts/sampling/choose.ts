@@ -13,6 +13,7 @@ import {
 } from "./penalties.ts";
 import { type LogitsProcessor, Scores, type TokenContext } from "./scores.ts";
 import type { SamplingSettings } from "./settings.ts";
+import { drawnFrom } from "./speculative.ts";
 
 /** What the processors need to know of a text beside the settings. */
 export interface ChooseOptions {
@@ -67,16 +68,9 @@ export function tokenChooser(settings: SamplingSettings, options: ChooseOptions)
     },
     probabilities(logits, sequence) {
       const scores = scoresOf(logits, sequence);
-      const probabilities = new Float64Array(logits.length);
-      const certain = greedy ? mostLikely(scores) : undefined;
-      if (certain !== undefined) probabilities[certain] = 1;
-      if (greedy ? certain === undefined : scores.left.length === 0) throw new NoTokenLeft();
-      if (greedy) return probabilities;
-      const { weights, total } = scores.distribution();
-      scores.left.forEach((id, i) => {
-        probabilities[id] = (weights[i] as number) / total;
-      });
-      return probabilities;
+      const found = greedy ? oneOf(scores, mostLikely(scores)) : allOf(scores);
+      if (found) return found;
+      throw new NoTokenLeft();
     },
   };
 }
@@ -144,14 +138,23 @@ function mostLikely({ values }: Scores): number | undefined {
 }
 
 /** Draws one of the tokens that are left; undefined if none is. */
-function drawn(scores: Scores, uniform: () => number): number | undefined {
+const drawn = (scores: Scores, uniform: () => number): number | undefined =>
+  scores.left[drawnFrom(scores.distribution().weights, uniform)];
+
+/** The distribution that has one token only. */
+function oneOf({ values }: Scores, id: number | undefined): Float64Array | undefined {
+  if (id === undefined) return undefined;
+  const probabilities = new Float64Array(values.length);
+  probabilities[id] = 1;
+  return probabilities;
+}
+
+/** The distribution over the tokens that are left, by id; undefined if none is. */
+function allOf(scores: Scores): Float64Array | undefined {
+  const { left, values } = scores;
+  if (left.length === 0) return undefined;
   const { weights, total } = scores.distribution();
-  const { left } = scores;
-  let rest = uniform() * total;
-  for (let i = 0; i < weights.length; i++) {
-    rest -= weights[i] as number;
-    if (rest < 0) return left[i];
-  }
-  // Rounding left a rest: the last token that can be drawn.
-  return left[weights.findLastIndex((weight) => weight > 0)];
+  const probabilities = new Float64Array(values.length);
+  for (let i = 0; i < left.length; i++) probabilities[left[i] as number] = (weights[i] as number) / total;
+  return probabilities;
 }

@@ -34,7 +34,7 @@ function excess(p: Float64Array, q: Float64Array): Float64Array {
   return rest.some((value) => value > 0) ? rest : p;
 }
 
-/** Draws a token. @param weights float64 (vocabulary), at least one above 0; need not add up to 1 */
+/** Draws an index. @param weights float64, which need not add up to 1. @returns −1 if none is above 0 */
 export function drawnFrom(weights: Float64Array, uniform: () => number): number {
   let total = 0;
   for (let id = 0; id < weights.length; id++) total += weights[id] as number;
@@ -43,6 +43,6 @@ export function drawnFrom(weights: Float64Array, uniform: () => number): number 
     rest -= weights[id] as number;
     if (rest < 0) return id;
   }
-  // Rounding left a rest: the last token that can be drawn.
+  // Rounding left a rest: the last one that can be drawn.
   return weights.findLastIndex((weight) => weight > 0);
 }

@@ -2,8 +2,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import type { MaskSettings } from "../../workbench/gblr/mask.ts";
-import { gaudiMask } from "../../workbench/gblr/mask.ts";
+import { gaudiMask, type MaskSettings, maskTables } from "../../workbench/gblr/mask.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, liveTensors, read } from "../engine/ops/operands.ts";
 import { type GoldenTensor, readGolden } from "../golden.ts";
@@ -29,6 +28,19 @@ function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number
 }
 
 forEachEngine("gaudiMask", () => {
+  test("keeps the tables that are used again, and not those of every length", () => {
+    const sigma = 3.25;
+    const first = maskTables({ length: 8, sigma });
+    const others = Array.from({ length: 40 }, (_, i) => {
+      const other = maskTables({ length: 9 + i, sigma });
+      expect(maskTables({ length: 8, sigma })).toBe(first);
+      return other;
+    });
+    expect(first.edges.isDisposed || first.slopes.isDisposed).toBe(false);
+    const left = others.map(({ edges }) => !edges.isDisposed);
+    expect(left).toEqual(others.map((_, i) => i >= 40 - 31));
+  });
+
   test("gives the training masks within 2e-6", async () => {
     for (const n of LENGTHS) {
       for (const [name, sigma] of Object.entries(SIGMAS)) {

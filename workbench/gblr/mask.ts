@@ -46,8 +46,8 @@ const MOST_KEPT = 32;
 const kept = new WeakMap<object, Map<string, GaudiMaskTables>>();
 
 /**
- * The tables of all masks of this length and σ. They are cached between calls, since every step uses them again; the
- * oldest are evicted first. The tensors belong to the cache: do not dispose of them.
+ * The tables of all masks of this length and σ. They are cached between calls, since every step uses them again; those
+ * that were not used for longest are evicted, as a product needs the tables of two lengths. The tensors belong to the cache: do not dispose of them.
  */
 export function maskTables(options: EdgeOptions): GaudiMaskTables {
   const { backend } = engine();
@@ -55,7 +55,12 @@ export function maskTables(options: EdgeOptions): GaudiMaskTables {
   kept.set(backend, tables);
   const key = `${options.length} ${options.sigma}`;
   const known = tables.get(key);
-  if (known && !known.edges.isDisposed && !known.slopes.isDisposed) return known;
+  if (known && !known.edges.isDisposed && !known.slopes.isDisposed) {
+    // A map lists its keys in the order in which they were set.
+    tables.delete(key);
+    tables.set(key, known);
+    return known;
+  }
   const { edge, slope } = edgeFunctions(options);
   const made = tidy(() => ({ edges: keep(toTensor(edge)), slopes: keep(toTensor(slope)) }));
   if (tables.size >= MOST_KEPT) {

@@ -80,48 +80,52 @@ test("the rank of the whole matrix is the largest affordable multiple", () => {
   expect(wholeRank(sides, 8 * 160 - 1)).toBe(0);
 });
 
-forEachEngine("searchTiles with a block rank", () => {
-  test("finds blocks of that rank within the budget, whose packed form has as many equal spans", async () => {
-    const [nOut, nIn, allowed] = [64, 96, 0.5 * 64 * 96];
-    const target = toTensor(sample(3, [nOut, nIn])) as tf.Tensor2D;
-    const inputs = toTensor(sample(4, [300, nIn])) as tf.Tensor2D;
-    const covariance = tf.matMul(inputs, inputs, true) as tf.Tensor2D;
-    const x = toTensor(sample(5, [7, nIn])) as tf.Tensor2D;
-    const left: number[] = [];
-    let found = 0;
-    for (const [blockRank, stable] of [
-      [4, false],
-      [8, false],
-      [4, true],
-    ] as const) {
-      for await (const event of searchTiles(target, covariance, { allowed, blockRank, stable, rounds: 3 })) {
-        if (event.type !== "found") continue;
-        found++;
-        const matrix = new GblrMatrix(event.parameters, { mode: "eval" });
-        expect(matrix.rank).toBe(blockRank);
-        expect(event.cost).toBeLessThanOrEqual(allowed);
-        expect(event.tiles.every(({ rank }) => rank % blockRank === 0)).toBe(true);
-        const packed = await pack(matrix);
-        const spans = await packed.spans.array();
-        expect(packed.values_in.size + packed.values_out.size).toBe(event.cost);
-        for (const row of spans)
-          for (const [b, value] of row.entries()) expect(value).toBe(row[floorTo(b, blockRank)] as number);
-        const [whole, dense] = [packedProduct(x, packed), matrix.dense()];
-        const expected = tf.matMul(x, dense, false, true);
-        expectClose(await read(whole), Float64Array.from(await read(expected)), { tolerance: 1e-4 });
-        const residual = tf.tidy(() => tf.matMul(inputs, tf.sub(target, dense), false, true));
-        const all = tf.matMul(inputs, target, false, true);
-        const error = tf.tidy(() => tf.div(tf.norm(residual), tf.norm(all)).dataSync()[0] as number);
-        expect(error).toBeCloseTo(event.error, 3);
-        const { spans: spanTensor, values_in, values_out } = packed;
-        tf.dispose([whole, dense, expected, residual, all, spanTensor, values_in, values_out]);
-        tf.dispose({ ...event.parameters });
+forEachEngine("searchTiles with a block rank", (_, { name }) => {
+  test.skipIf(name === "cpu")(
+    "finds blocks of that rank within the budget, whose packed form has as many equal spans",
+    async () => {
+      const [nOut, nIn, allowed] = [64, 96, 0.5 * 64 * 96];
+      const target = toTensor(sample(3, [nOut, nIn])) as tf.Tensor2D;
+      const inputs = toTensor(sample(4, [300, nIn])) as tf.Tensor2D;
+      const covariance = tf.matMul(inputs, inputs, true) as tf.Tensor2D;
+      const x = toTensor(sample(5, [7, nIn])) as tf.Tensor2D;
+      const left: number[] = [];
+      let found = 0;
+      for (const [blockRank, stable] of [
+        [4, false],
+        [8, false],
+        [4, true],
+      ] as const) {
+        for await (const event of searchTiles(target, covariance, { allowed, blockRank, stable, rounds: 3 })) {
+          if (event.type !== "found") continue;
+          found++;
+          const matrix = new GblrMatrix(event.parameters, { mode: "eval" });
+          expect(matrix.rank).toBe(blockRank);
+          expect(event.cost).toBeLessThanOrEqual(allowed);
+          expect(event.tiles.every(({ rank }) => rank % blockRank === 0)).toBe(true);
+          const packed = await pack(matrix);
+          const spans = await packed.spans.array();
+          expect(packed.values_in.size + packed.values_out.size).toBe(event.cost);
+          for (const row of spans)
+            for (const [b, value] of row.entries()) expect(value).toBe(row[floorTo(b, blockRank)] as number);
+          const [whole, dense] = [packedProduct(x, packed), matrix.dense()];
+          const expected = tf.matMul(x, dense, false, true);
+          expectClose(await read(whole), Float64Array.from(await read(expected)), { tolerance: 1e-4 });
+          const residual = tf.tidy(() => tf.matMul(inputs, tf.sub(target, dense), false, true));
+          const all = tf.matMul(inputs, target, false, true);
+          const error = tf.tidy(() => tf.div(tf.norm(residual), tf.norm(all)).dataSync()[0] as number);
+          expect(error).toBeCloseTo(event.error, 3);
+          const { spans: spanTensor, values_in, values_out } = packed;
+          tf.dispose([whole, dense, expected, residual, all, spanTensor, values_in, values_out]);
+          tf.dispose({ ...event.parameters });
+        }
+        left.push(liveTensors().tensors);
       }
-      left.push(liveTensors().tensors);
-    }
-    expect(found).toBe(3);
-    // The first one makes the tables of the masks, which are kept.
-    expect(left).toEqual(new Array(3).fill(left[0]));
-    tf.dispose([target, inputs, covariance, x]);
-  }, 240_000);
+      expect(found).toBe(3);
+      // The first one makes the tables of the masks, which are kept.
+      expect(left).toEqual(new Array(3).fill(left[0]));
+      tf.dispose([target, inputs, covariance, x]);
+    },
+    240_000,
+  );
 });

@@ -91,7 +91,8 @@ forEachEngine("the joint fit of tiles", () => {
   test.each(LAYOUTS)("of %s ends where the gradient by all factors is zero", async (_, layout, ranks) => {
     const { fit, metric, target, close } = await opened(layout, random(93, ...sidesOf(layout)));
     await round(fit, ranks);
-    await fit.updateTogether(400);
+    // The first layout needs up to 500 evaluations with float32's rounding, by engine.
+    await fit.updateTogether(800);
     const seen = await hostOf(target);
     // The residual in float64, from the entries of the factors.
     const identity = tf.eye(seen.columns) as tf.Tensor2D;
@@ -127,8 +128,8 @@ forEachEngine("the joint fit of tiles", () => {
       const within = await metric.coordinates(slope, layout.tiles[tile]?.columns as { start: number; end: number });
       const byRight = normOf(await hostOf(within)) / (error * normOf(own.left));
       tf.dispose([slope, within]);
-      expect(byLeft).toBeLessThan(3e-3);
-      expect(byRight).toBeLessThan(3e-3);
+      expect(byLeft).toBeLessThan(1e-3);
+      expect(byRight).toBeLessThan(1e-3);
     }
     close();
   });

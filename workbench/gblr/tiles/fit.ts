@@ -129,8 +129,11 @@ export class TileFit {
     for (const [tile, factors] of old.entries()) this.factors[tile] = factors;
   }
 
-  /** Raises and lowers ranks, by the block rank, until they cost at most `allowed` and no further rank is affordable. */
-  settle(allowed: number): void {
+  /**
+   * Raises and lowers ranks, by the block rank, until they cost at most `allowed` and no further rank is affordable.
+   * @param most largest rank of each tile. Default: as large as the tile allows
+   */
+  settle(allowed: number, most: readonly number[] = []): void {
     const { layout, ranks } = this;
     const open = tilesInUse(layout);
     const changed = (tile: number, by: number) => ranks.map((rank, i) => (i === tile ? rank + by : rank));
@@ -151,12 +154,34 @@ export class TileFit {
     for (;;) {
       const affordable = open.filter(
         (tile) =>
-          (ranks[tile] as number) < mostRank(layout, tile, ranks) && layoutCost(layout, changed(tile, step)) <= allowed,
+          (ranks[tile] as number) < Math.min(mostRank(layout, tile, ranks), most[tile] ?? Number.POSITIVE_INFINITY) &&
+          layoutCost(layout, changed(tile, step)) <= allowed,
       );
       const best = lowestBy(affordable, (tile) => -worth(tile, step));
       if (best === undefined) return;
       ranks[best] = (ranks[best] as number) + step;
     }
+  }
+
+  /** The whitened matrix less all tiles. The caller disposes of it. */
+  rest(): Tensor2D {
+    return this.residual.clone();
+  }
+
+  /** The factors of each tile, its ranks in the order of their singular values. The caller disposes of them. */
+  async sorted(): Promise<(Factors | undefined)[]> {
+    const found: (Factors | undefined)[] = [];
+    for (const own of this.factors) {
+      if (!own) {
+        found.push(undefined);
+        continue;
+      }
+      const whole = matMul(own.left, own.right) as Tensor2D;
+      const { u, s, v } = await svd(whole, { rank: own.left.shape[1] });
+      found.push({ left: u, right: tidy(() => transpose(mul(v, s)) as Tensor2D) });
+      for (const tensor of [whole, s, v]) tensor.dispose();
+    }
+    return found;
   }
 
   /** A (a, p) and the entries of B (p, c) of each tile; undefined for a tile of rank 0. The caller disposes of them. */

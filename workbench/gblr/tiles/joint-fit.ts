@@ -14,9 +14,6 @@ import {
   reshape,
   type Scalar,
   slice,
-  square,
-  sub,
-  sum,
   type Tensor,
   type Tensor1D,
   type Tensor2D,
@@ -26,6 +23,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { type Evaluation, minimize, solvePositive } from "../../engine/linalg/index.ts";
 import type { Layout, Tile } from "./layout.ts";
+import { type LevelOrder, levelOrder, type NestedLevel, nestedError } from "./levels.ts";
 import { lengthOf, type OutputMetric, type Range } from "./metric.ts";
 
 /** The factors of a tile of rank p above 0. */
@@ -51,11 +49,16 @@ const DAMPING = 1e-6;
 const MOST_DAMPING = 0.1;
 
 /** What is fitted. */
-interface JointProblem {
+export interface JointProblem {
   /** T after the product with L, (n_out, n_in) */
   target: Tensor2D;
   layout: Layout;
   metric: OutputMetric;
+  /**
+   * nested sizes, the smallest first, of which the last one has all ranks: the weighted sum of their squared errors is
+   * minimized. Default: the squared error with all ranks
+   */
+  levels?: readonly NestedLevel[] | undefined;
 }
 
 /**
@@ -80,7 +83,8 @@ export async function jointlyFitted(
   return found;
 }
 
-class JointFit {
+/** The objective and its gradient. Exported for the test of the gradient by differences. */
+export class JointFit {
   private readonly problem: JointProblem;
   private readonly factors: readonly (Factors | undefined)[];
   private readonly bands: readonly Band[];
@@ -102,10 +106,10 @@ class JointFit {
     const images = await this.imagesOf(rights);
     const values: Scalar[] = [];
     const slopes: Tensor2D[][] = images.map(() => []);
-    for await (const { band, basis, left } of this.solved(images)) {
+    for await (const { band, order, basis, left } of this.solved(images)) {
       const { value, slope } = tidy(() => {
-        const rest = sub(this.targetOf(band), matMul(left, basis));
-        return { value: sum(sum(square(rest), 1)) as Scalar, slope: mul(matMul(left, rest, true), -2) as Tensor2D };
+        const { value, slope } = nestedError({ target: this.targetOf(band), basis, left, order });
+        return { value, slope: order.restored(slope, 0) };
       });
       values.push(value);
       for (const { tile, from, rank } of placesOf(band, images))
@@ -131,8 +135,10 @@ class JointFit {
     const rights = this.rightsOf(point);
     const images = await this.imagesOf(rights);
     const lefts: Tensor2D[][] = images.map(() => []);
-    for await (const { band, left } of this.solved(images)) {
-      for (const { tile, from, rank } of placesOf(band, images)) lefts[tile]?.push(slice(left, [0, from], [-1, rank]));
+    for await (const { band, order, left } of this.solved(images)) {
+      const whole = tidy(() => order.restored(left, 1));
+      for (const { tile, from, rank } of placesOf(band, images)) lefts[tile]?.push(slice(whole, [0, from], [-1, rank]));
+      whole.dispose();
     }
     release(images);
     return rights.map((right, tile) => {
@@ -144,27 +150,38 @@ class JointFit {
     });
   }
 
-  /** Each band with the rows of its tiles, (sum of ranks, n_in), and the best left factors, (rows, sum of ranks). */
+  /**
+   * Each band with the rows of its tiles, (sum of ranks, n_in), and the best left factors, (rows, sum of ranks), both in
+   * the order of levels.
+   */
   private async *solved(images: readonly (Tensor2D | undefined)[]) {
     for (const band of this.bands) {
-      const basis = concat(
-        band.tiles.map((tile) => images[tile] as Tensor2D),
-        0,
+      const order = levelOrder(this.problem.levels, placesOf(band, images));
+      const basis = tidy(() =>
+        order.sorted(
+          concat(
+            band.tiles.map((tile) => images[tile] as Tensor2D),
+            0,
+          ),
+        ),
       );
-      const left = await this.leftOf(band, basis);
-      yield { band, basis, left };
+      const left = await this.leftOf(band, basis, order);
+      yield { band, order, basis, left };
       release([basis, left]);
     }
   }
 
   /** The best left factors of a band for given right ones, (rows, sum of ranks). @param basis (sum of ranks, n_in) */
-  private async leftOf(band: Band, basis: Tensor2D): Promise<Tensor2D> {
+  private async leftOf(band: Band, basis: Tensor2D, order: LevelOrder): Promise<Tensor2D> {
     // Rows of length 1 keep the system well-conditioned where ranks have small singular values.
     const { lengths, scaled, gram, seen } = tidy(() => {
       const lengths = add(norm(basis, 2, 1, true), 1e-30) as Tensor2D;
       const scaled = div(basis, lengths) as Tensor2D;
-      const gram = matMul(scaled, scaled, false, true) as Tensor2D;
-      return { lengths, scaled, gram, seen: matMul(scaled, this.targetOf(band), false, true) as Tensor2D };
+      const { gram, seen } = order.weighted({
+        gram: matMul(scaled, scaled, false, true) as Tensor2D,
+        seen: matMul(scaled, this.targetOf(band), false, true) as Tensor2D,
+      });
+      return { lengths: mul(lengths, order.roots()) as Tensor2D, scaled, gram, seen };
     });
     let solved: Tensor2D | undefined;
     for (let damping = DAMPING; !solved && damping < MOST_DAMPING; damping *= 10) {

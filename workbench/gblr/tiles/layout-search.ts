@@ -20,10 +20,16 @@ export class LayoutSearch {
   private readonly allowed: number;
   /** rank of the layout with the shared tile alone */
   private readonly rank: number;
+  /** largest rank of each tile; none by default */
+  private readonly most: readonly number[];
   private price: number;
 
-  constructor(fit: TileFit, { allowed, price, rank }: { allowed: number; price: number; rank: number }) {
+  constructor(
+    fit: TileFit,
+    { allowed, price, rank, most = [] }: { allowed: number; price: number; rank: number; most?: readonly number[] },
+  ) {
     this.fit = fit;
+    this.most = most;
     this.allowed = allowed;
     this.price = price;
     this.rank = rank;
@@ -32,7 +38,8 @@ export class LayoutSearch {
   /** Fits all tiles with their initial ranks: the shared tile with its share, the groups with equal ranks. */
   async start(): Promise<void> {
     const { layout } = this.fit;
-    await this.fitWith(equalRanks(layout, floorTo(layout.shared * this.rank, layout.blockRank), this.allowed));
+    const ranks = equalRanks(layout, floorTo(layout.shared * this.rank, layout.blockRank), this.allowed);
+    await this.fitWith(ranks.map((rank, tile) => Math.min(rank, this.most[tile] ?? rank)));
   }
 
   /** Updates all tiles, with ranks that may change by a step, and adapts the price. */
@@ -42,9 +49,10 @@ export class LayoutSearch {
     const { rows, columns } = fit.layout.tiles[0] as Tile;
     const step = ceilTo(Math.max(2, Math.min(rows.end, columns.end) * STEP), fit.layout.blockRank);
     await this.pass((tile) => {
-      if (fit.layout.shared === 0) return { least: 0, most: Number.POSITIVE_INFINITY };
+      const most = this.most[tile] ?? Number.POSITIVE_INFINITY;
+      if (fit.layout.shared === 0) return { least: 0, most };
       const rank = fit.ranks[tile] as number;
-      return { least: Math.max(0, rank - step), most: rank + step };
+      return { least: Math.max(0, rank - step), most: Math.min(most, rank + step) };
     });
     await fit.updateTogether(EVALUATIONS.while);
     const change = (fit.cost / this.allowed) ** 2;
@@ -55,7 +63,7 @@ export class LayoutSearch {
   async settle(evaluations: number = EVALUATIONS.while): Promise<void> {
     const { fit } = this;
     if (fit.layout.tiles.length === 1) return;
-    fit.settle(this.allowed);
+    fit.settle(this.allowed, this.most);
     await this.fitWith([...fit.ranks]);
     await fit.updateTogether(evaluations);
   }

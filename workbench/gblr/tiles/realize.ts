@@ -101,7 +101,7 @@ async function hostMatrix(tensor: Tensor2D): Promise<Matrix> {
  * The blocks as parameters of a GBLR matrix; values outside the windows are zero. Each `blockRank` blocks, which have the
  * same windows, are one block of that rank.
  */
-function parametersOf(
+export function parametersOf(
   blocks: readonly Block[],
   { nIn, nOut, blockRank: r }: Sides & { blockRank: number },
 ): GblrParameters {

@@ -76,19 +76,12 @@ export async function* searchTiles(
   if (rank === 0 || Math.min(nIn, nOut) < LEAST_WINDOW) return;
   await expectFinite("searchTiles", { target, covariance });
   const metric = await OutputMetric.of(covariance);
-  const { whitened, size } = tidy(() => {
-    const seen = metric.whitened(target);
-    // The norm itself squares entries, which can exceed float32.
-    const most = max(abs(seen));
-    const size = mul(most, norm(div(seen, most)));
-    return { size, whitened: div(seen, size) as Tensor2D };
-  });
+  const { whitened, scale } = await whitenedTo1(target, metric);
   const fits: TileFit[] = [];
   try {
-    const [scale = 0] = await size.data();
     if (!(scale > 0)) return;
     const { price, plainError } = await lowRankOf(whitened, { rank, plain: Math.floor(allowed / (nIn + nOut)) });
-    const layouts = layoutsOf(sides, await lengthsOf(target, covariance));
+    const layouts = await layoutsFor(sides, target, covariance);
     const steps = layouts.length * rounds + LAST_ROUNDS;
     let step = 0;
     const ranked: Ranked[] = [];
@@ -124,9 +117,26 @@ export async function* searchTiles(
     }
   } finally {
     for (const fit of fits) fit.dispose();
-    for (const tensor of [whitened, size]) tensor.dispose();
+    whitened.dispose();
     metric.dispose();
   }
+}
+
+/** The matrix in the metric of outputs, scaled to norm 1, and its norm. @param target float32 (n_out, n_in) */
+export async function whitenedTo1(
+  target: Tensor2D,
+  metric: OutputMetric,
+): Promise<{ whitened: Tensor2D; scale: number }> {
+  const { whitened, size } = tidy(() => {
+    const seen = metric.whitened(target);
+    // The norm itself squares entries, which can exceed float32.
+    const most = max(abs(seen));
+    const size = mul(most, norm(div(seen, most)));
+    return { size, whitened: div(seen, size) as Tensor2D };
+  });
+  const [scale = 0] = await size.data();
+  size.dispose();
+  return { whitened, scale };
 }
 
 interface Ranked {
@@ -138,7 +148,8 @@ interface Ranked {
  * The layouts that are tried, by the shape of the matrix: groups of columns for wide matrices, and groups of either side
  * for tall and nearly square ones. On weights of pretrained models, three groups were better than two, four or more.
  */
-function layoutsOf(sides: QuantizedSides, lengths: Lengths): Layout[] {
+export async function layoutsFor(sides: QuantizedSides, target: Tensor2D, covariance: Tensor2D): Promise<Layout[]> {
+  const lengths = await lengthsOf(target, covariance);
   const { nIn, nOut, quantum = 1 } = sides;
   const columns = (groups: number, shared: number) => ({ divides: "columns", groups, shared }) as const;
   const rows = (groups: number, shared: number) => ({ divides: "rows", groups, shared }) as const;
@@ -182,7 +193,7 @@ interface Lengths {
  * The squared error that a multiply-add takes away at the rank of the shared tile alone, and the error of the best low
  * rank with plain factors.
  */
-async function lowRankOf(whitened: Tensor2D, { rank, plain }: { rank: number; plain: number }) {
+export async function lowRankOf(whitened: Tensor2D, { rank, plain }: { rank: number; plain: number }) {
   const [m, n] = whitened.shape;
   const at = Math.min(rank + 1, m, n);
   // With a block rank, plain factors may have the larger rank.

@@ -127,11 +127,9 @@ napi_value version(napi_env env, const Arguments&) {
   return from_text(env, TORCH_VERSION);
 }
 
-napi_value process_groups(napi_env env, const Arguments&) {
-  napi_value result;
-  check(env, napi_get_boolean(env, has_process_groups(), &result), "boolean");
-  return result;
-}
+napi_value process_groups(napi_env env, const Arguments&) { return from_boolean(env, has_process_groups()); }
+
+napi_value nccl(napi_env env, const Arguments&) { return from_boolean(env, has_nccl()); }
 
 struct Export {
   const char* name;
@@ -169,6 +167,8 @@ const Export kExports[] = {
     {"blas", 0, blas},
     {"hasProcessGroups", 0, process_groups},
     {"joinGroup", 9, join_group},
+    {"hasNccl", 0, nccl},
+    {"useNccl", 2, use_nccl},
     {"leaveGroup", 1, leave_group},
     {"allReduce", 3, all_reduce},
     {"broadcast", 3, broadcast},

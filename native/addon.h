@@ -49,8 +49,10 @@ napi_value barrier(napi_env env, const Arguments& arguments);
 napi_value wait_for_work(napi_env env, const Arguments& arguments);
 napi_value store_set(napi_env env, const Arguments& arguments);
 napi_value store_get(napi_env env, const Arguments& arguments);
-// Whether this libtorch has them.
+napi_value use_nccl(napi_env env, const Arguments& arguments);
+// Whether this libtorch, and this build, have them.
 bool has_process_groups();
+bool has_nccl();
 void leave_all_groups();
 
 // The machine: GPUs as reported by the CUDA driver (cuda-driver.cc), and the CPU's matrix library (blas/blas.cc).

@@ -50,6 +50,7 @@ const stampSchema: z.ZodType<Stamp> = z.object({
   libtorch: z.object({
     origin: z.string(),
     include: z.array(z.string()),
+    nccl: z.array(z.string()),
     lib: z.string(),
     version: z.string(),
     cuda: z.boolean(),

@@ -35,12 +35,27 @@ async function main(force: boolean, options: CompileOptions): Promise<{ line: st
   const same =
     now.state === "built" &&
     now.stamp.libtorch.lib === libtorch.lib &&
+    now.stamp.libtorch.nccl.join() === libtorch.nccl.join() &&
     now.stamp.sanitized === (options.sanitize === true);
   if (same && !force) return { line: `native engine is up to date with ${name}${kernelsChosen(libtorch)}`, ok: true };
   const start = performance.now();
-  await build(libtorch, options);
+  const without = await buildWithNccl(libtorch, options);
   const seconds = Math.round((performance.now() - start) / 1000);
-  return { line: `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`, ok: true };
+  const line = `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`;
+  return { line: without === undefined ? line : `${line}; without NCCL: ${without}`, ok: true };
+}
+
+/** Builds with NCCL if it can be compiled, else without it, as the engine does not need it. Returns why it is left out. */
+async function buildWithNccl(libtorch: Libtorch, options: CompileOptions): Promise<string | undefined> {
+  try {
+    await build(libtorch, options);
+    return undefined;
+  } catch (error) {
+    if (libtorch.nccl.length === 0) throw error;
+    await build(libtorch, { ...options, withoutNccl: true });
+    const { stderr, message } = error as Error & { stderr?: string };
+    return firstLine(stderr || message);
+  }
 }
 
 /** A clause about OpenBLAS's kernels if they differ from OpenBLAS's own choice. */

@@ -42,10 +42,7 @@ class StackScope {
 } // namespace
 
 napi_value has_operator(napi_env env, const Arguments& arguments) {
-  napi_value result;
-  const bool found = find(to_string(env, arguments[0]), to_string(env, arguments[1])).has_value();
-  check(env, napi_get_boolean(env, found, &result), "boolean");
-  return result;
+  return from_boolean(env, find(to_string(env, arguments[0]), to_string(env, arguments[1])).has_value());
 }
 
 napi_value lookup(napi_env env, const Arguments& arguments) {

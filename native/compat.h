@@ -43,6 +43,19 @@ inline void set_autocast(c10::DeviceType device, bool enabled, c10::ScalarType d
 #endif
 }
 
+// The type of products in automatic mixed precision; none where it is off.
+inline Optional<c10::ScalarType> autocast_type(c10::DeviceType device) {
+  const bool on_cpu = device == c10::DeviceType::CPU;
+  if (!on_cpu && device != c10::DeviceType::CUDA) return {};
+#if GBLR_TORCH_AT_LEAST(2, 4)
+  if (!at::autocast::is_autocast_enabled(device)) return {};
+  return at::autocast::get_autocast_dtype(device);
+#else
+  if (!(on_cpu ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled())) return {};
+  return on_cpu ? at::autocast::get_autocast_cpu_dtype() : at::autocast::get_autocast_gpu_dtype();
+#endif
+}
+
 // Blocks the calling thread until the device has reached the event.
 inline void wait_for(const c10::Event& event) {
 #if GBLR_TORCH_AT_LEAST(2, 4)

@@ -14,6 +14,8 @@ const run = promisify(execFile);
 export interface CompileOptions {
   /** with AddressSanitizer and UndefinedBehaviorSanitizer; every finding ends the process */
   sanitize?: boolean;
+  /** leaves out NCCL, although its headers are there */
+  withoutNccl?: boolean;
 }
 
 /** The C++ compiler: $CXX or `g++`. */
@@ -71,7 +73,7 @@ async function link(inputs: string[], libtorch: Libtorch, options: CompileOption
 /** Functions that the JavaScript runtime, or the OpenMP library that libtorch loads, defines at run time. */
 const FROM_THE_PROCESS = /^(napi_|GOMP_|omp_)/;
 
-function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptions): string[] {
+function compilerFlags({ include, nccl, lib, origin }: Libtorch, options: CompileOptions): string[] {
   const nodeApi = dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json"));
   // The compiler searches these by default; naming them again would put the C library's headers in the wrong order.
   const folders = include.filter((folder) => folder !== "/usr/include" && folder !== "/usr/local/include");
@@ -96,8 +98,9 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     ...(origin === "system" ? ["-DGBLR_PASSIVE_WAIT"] : []),
     `-I${join(nodeApi, "include")}`,
     `-I${join(sourceFolder, "distributed/gloo-declarations")}`,
+    ...(nccl.length > 0 && !options.withoutNccl ? ["-DGBLR_NCCL_HEADERS"] : []),
     // -isystem instead of -I hides warnings in libtorch's headers.
-    ...folders.flatMap((folder) => ["-isystem", folder]),
+    ...[...folders, ...nccl].flatMap((folder) => ["-isystem", folder]),
   ];
 }
 
@@ -110,7 +113,7 @@ function linkerFlags({ lib, cuda }: Libtorch): string[] {
     "-shared",
     `-L${lib}`,
     `-Wl,-rpath,${lib}`,
-    // The addon refers to no CUDA symbol, but the libraries with the CUDA kernels must be loaded.
+    // The libraries with the CUDA kernels must be loaded, though only NCCL's process group is referred to by name.
     "-Wl,--no-as-needed",
     ...libraries.map((l) => `-l${l}`),
     "-ldl",

@@ -83,9 +83,19 @@ void set_tensor_memory(napi_env env, napi_value result, const c10::Device& devic
 #endif
 }
 
+// The identity of a GPU, as hexadecimal digits.
+std::string uuid_of(Device device) {
+  unsigned char bytes[16] = {};
+  call_driver("cuDeviceGetUuid", static_cast<unsigned char*>(bytes), device);
+  std::string text;
+  for (const unsigned char byte : bytes)
+    for (const int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+  return text;
+}
+
 } // namespace
 
-// cudaDevices() → [{ name, total }], bytes. Creates no context, which would take hundreds of megabytes on each GPU.
+// cudaDevices() → [{ name, uuid, total }], bytes. Creates no context, which would take hundreds of megabytes on each GPU.
 napi_value cuda_devices(napi_env env, const Arguments&) {
   napi_value list;
   check(env, napi_create_array(env, &list), "array");
@@ -99,6 +109,7 @@ napi_value cuda_devices(napi_env env, const Arguments&) {
     napi_value entry;
     check(env, napi_create_object(env, &entry), "object");
     check(env, napi_set_named_property(env, entry, "name", from_text(env, name)), "name");
+    check(env, napi_set_named_property(env, entry, "uuid", from_text(env, uuid_of(device).c_str())), "uuid");
     set_number(env, entry, "total", static_cast<double>(total));
     check(env, napi_set_element(env, list, i, entry), "array item");
   }

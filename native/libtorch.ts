@@ -2,7 +2,7 @@
 // Search order: $LIBTORCH (a folder, or `system`), the Python environment's torch, the system's.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** An installed libtorch. */
@@ -11,6 +11,8 @@ export interface Libtorch {
   origin: string;
   /** folders for the compiler, the first holds `ATen/` */
   include: string[];
+  /** folders of the headers that NCCL's process group needs; none if some are missing */
+  nccl: string[];
   /** folder of libtorch.so */
   lib: string;
   /** e.g. `1.13.0` */
@@ -22,6 +24,13 @@ export interface Libtorch {
 
 /** Searches in the order above; undefined when there is none. Throws when `LIBTORCH` is set but is no libtorch. */
 export function findLibtorch(environment: Record<string, string | undefined> = process.env): Libtorch | undefined {
+  const found = search(environment);
+  return found && { ...found, nccl: ncclHeaders(found, environment.CUDA_HOME ?? "/usr/local/cuda") };
+}
+
+type Found = Omit<Libtorch, "nccl">;
+
+function search(environment: Record<string, string | undefined>): Found | undefined {
   const asked = environment.LIBTORCH;
   if (asked) {
     const found = asked === "system" ? systemLibtorch() : lookIn(asked, "$LIBTORCH");
@@ -43,11 +52,11 @@ export function fingerprint(lib: string): string | undefined {
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
-function lookIn(root: string, origin: string): Libtorch | undefined {
+function lookIn(root: string, origin: string): Found | undefined {
   return describe([join(root, "include")], join(root, "lib"), origin);
 }
 
-function systemLibtorch(): Libtorch | undefined {
+function systemLibtorch(): Found | undefined {
   const triplet = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
   const libs = [`/usr/lib/${triplet}`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
   for (const lib of libs) {
@@ -58,12 +67,37 @@ function systemLibtorch(): Libtorch | undefined {
   return undefined;
 }
 
-function describe(roots: string[], lib: string, origin: string): Libtorch | undefined {
+function describe(roots: string[], lib: string, origin: string): Found | undefined {
   const include = roots.flatMap((root) => [root, join(root, "torch/csrc/api/include")]);
   const mark = fingerprint(lib);
   if (!existsSync(join(roots[0] as string, "ATen")) || !mark) return undefined;
   const version = versionIn(include);
   return { origin, include, lib, version, cuda: existsSync(join(lib, "libtorch_cuda.so")), fingerprint: mark };
+}
+
+const RUNTIME_HEADER = "cuda_runtime_api.h";
+/** Headers of NVIDIA's packages; the last one is not among those that PyTorch's wheel installs. */
+const NCCL_HEADERS = ["nccl.h", RUNTIME_HEADER, "crt/host_config.h"];
+
+/**
+ * Folders of the headers that NCCL's process group needs: of NVIDIA's packages beside PyTorch's wheel, whose NCCL is that of
+ * the wheel, and of a CUDA toolkit of the same version for those that they lack.
+ */
+function ncclHeaders({ lib }: Found, toolkit: string): string[] {
+  const packages = join(lib, "../../nvidia");
+  const beside = existsSync(packages) ? readdirSync(packages).map((name) => join(packages, name, "include")) : [];
+  if (!beside.some((folder) => isFile(join(folder, "nccl.h")))) return [];
+  const version = beside.map(cudaVersionIn).find((found) => found !== undefined);
+  const other = join(toolkit, "include");
+  const folders = [...beside, ...(cudaVersionIn(other) === version ? [other] : [])].filter(existsSync);
+  return NCCL_HEADERS.every((header) => folders.some((folder) => isFile(join(folder, header)))) ? folders : [];
+}
+
+/** CUDA's version by the header of its runtime, e.g. `13.2`. */
+function cudaVersionIn(folder: string): string | undefined {
+  const header = join(folder, RUNTIME_HEADER);
+  const number = isFile(header) && readFileSync(header, "utf8").match(/^#define CUDART_VERSION +(\d+)/m)?.[1];
+  return number ? `${Math.floor(Number(number) / 1000)}.${Math.floor((Number(number) % 1000) / 10)}` : undefined;
 }
 
 /** Headers that define the version. Newer releases define it in the first file, which the second includes. */

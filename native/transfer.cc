@@ -153,10 +153,7 @@ napi_value describe_tensor(napi_env env, const Arguments& arguments) {
 
 // Whether another tensor shares the memory, so that an update in place would change it as well.
 napi_value is_shared(napi_env env, const Arguments& arguments) {
-  napi_value result;
-  const bool shared = to_tensor(env, arguments[0]).storage().use_count() > 1;
-  check(env, napi_get_boolean(env, shared, &result), "boolean");
-  return result;
+  return from_boolean(env, to_tensor(env, arguments[0]).storage().use_count() > 1);
 }
 
 } // namespace gblr

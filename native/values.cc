@@ -304,6 +304,12 @@ napi_value from_number(napi_env env, double value) {
   return result;
 }
 
+napi_value from_boolean(napi_env env, bool value) {
+  napi_value result;
+  check(env, napi_get_boolean(env, value, &result), "boolean");
+  return result;
+}
+
 napi_value from_text(napi_env env, const char* value) {
   napi_value result;
   check(env, napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &result), "string");
@@ -338,10 +344,7 @@ napi_value from_ivalue(napi_env env, const c10::IValue& value, size_t& meta_used
   if (value.isDouble()) return from_number(env, value.toDouble());
   if (value.isInt()) return from_number(env, static_cast<double>(value.toInt()));
   if (value.isScalar()) return from_number(env, value.toScalar().toDouble());
-  if (value.isBool()) {
-    check(env, napi_get_boolean(env, value.toBool(), &result), "boolean");
-    return result;
-  }
+  if (value.isBool()) return from_boolean(env, value.toBool());
   if (value.isNone()) {
     check(env, napi_get_null(env, &result), "null");
     return result;

@@ -34,6 +34,7 @@ c10::IValue to_ivalue(napi_env env, napi_value value, const Operator& op, size_t
 napi_value from_ivalue(napi_env env, const c10::IValue& value, size_t& meta_used);
 napi_value from_tensor(napi_env env, at::Tensor tensor, size_t& meta_used);
 napi_value from_number(napi_env env, double value);
+napi_value from_boolean(napi_env env, bool value);
 napi_value from_text(napi_env env, const char* value);
 void set_number(napi_env env, napi_value object, const char* key, double value);
 

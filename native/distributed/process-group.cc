@@ -1,10 +1,15 @@
 // Process groups of PyTorch's c10d: ranks meet at a TCPStore and exchange tensors through Gloo, both of which are in
-// libtorch. A collective starts at once and returns a handle, for which `wait` gives a promise, so that it overlaps with
-// what JavaScript does in the meantime. Collectives work in place; their tensors are kept until they end.
+// libtorch; tensors of GPUs go through NCCL where it is built in. A collective starts at once and returns a handle, for
+// which `wait` gives a promise, so that it overlaps with what JavaScript does in the meantime. Collectives work in place;
+// their tensors are kept until they end.
 #include "../addon.h"
 #include "../compat.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "../background.h"
 #include "../values.h"
@@ -16,16 +21,65 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "nccl.h"
+
+#if !GBLR_TORCH_AT_LEAST(2, 0) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <exception>
+#include <mutex>
+#include <system_error>
+#define GBLR_STORE_THREAD
+#endif
+
 namespace gblr {
 
 namespace {
 
+#ifdef GBLR_STORE_THREAD
+// A TCPStore of libtorch 1 watches its connection in a thread that catches no errors: if the connection is reset, as it can
+// be when rank 0 is killed, the process would be aborted. Only this thread ends instead, in the one way that a handler of
+// uncaught errors allows; the next use of the store fails with the error of its own connection.
+std::terminate_handler& earlier_handler() {
+  static std::terminate_handler handler = nullptr;
+  return handler;
+}
+
+void end_store_thread() {
+  try {
+    if (const auto error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::system_error&) {
+    if (syscall(SYS_gettid) != getpid()) syscall(SYS_exit, 0);
+  } catch (...) {
+  }
+  if (earlier_handler() != nullptr) earlier_handler()();
+  std::abort();
+}
+
+void survive_resets() {
+  static std::once_flag once;
+  std::call_once(once, [] { earlier_handler() = std::set_terminate(end_store_thread); });
+}
+#else
+void survive_resets() {}
+#endif
+
 // A group, and the store at which its ranks met.
 struct Group {
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  c10::intrusive_ptr<Backend> gloo;
+  // of tensors on GPUs, if the ranks have agreed on it; see nccl.h
+  Backend* nccl = nullptr;
   c10::intrusive_ptr<c10d::Store> store;
+  std::chrono::milliseconds timeout;
 };
-using Work = c10::intrusive_ptr<c10d::Work>;
+
+// A collective on its way.
+struct Work {
+  c10::intrusive_ptr<c10d::Work> work;
+  bool is_on_gpu;
+  std::chrono::milliseconds timeout;
+};
 
 // Of this JavaScript thread, as `state()` is.
 struct Distributed {
@@ -44,7 +98,18 @@ Group& to_joined(napi_env env, napi_value value) {
   return *group;
 }
 
-c10d::ProcessGroupGloo& to_group(napi_env env, napi_value value) { return *to_joined(env, value).gloo; }
+bool goes_through_nccl(const Group& group, const std::vector<at::Tensor>& tensors) {
+  const auto is_cuda = [](const at::Tensor& tensor) { return tensor.is_cuda(); };
+  const auto count = std::count_if(tensors.begin(), tensors.end(), is_cuda);
+  if (count != 0 && count != static_cast<int64_t>(tensors.size()))
+    throw UsageError("a collective takes tensors of one device");
+  return group.nccl != nullptr && count > 0;
+}
+
+// What exchanges such tensors.
+Backend& backend_of(const Group& group, const std::vector<at::Tensor>& tensors) {
+  return goes_through_nccl(group, tensors) ? *group.nccl : *group.gloo;
+}
 
 std::vector<at::Tensor> to_tensors(napi_env env, napi_value value) {
   bool array = false;
@@ -75,7 +140,21 @@ napi_value undefined_of(napi_env env) {
   return result;
 }
 
-napi_value started(napi_env env, Work work) { return from_number(env, distributed().works.add(std::move(work))); }
+// Keeps a collective of these tensors that has started.
+napi_value started(napi_env env, const Group& group, const std::vector<at::Tensor>& tensors,
+                   c10::intrusive_ptr<c10d::Work> work) {
+  const Work kept{std::move(work), goes_through_nccl(group, tensors), group.timeout};
+  return from_number(env, distributed().works.add(kept));
+}
+
+// Waits until a collective has ended. The wait of NCCL begins with letting the stream of all kernels wait for it, so it
+// comes when there is nothing left to wait for; then it throws what went wrong.
+void wait_until_done(const Work& kept) {
+  const auto end = std::chrono::steady_clock::now() + kept.timeout;
+  while (kept.is_on_gpu && !kept.work->isCompleted() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  kept.work->wait();
+}
 
 std::shared_ptr<::gloo::transport::Device> device_of(const std::string& interface, const std::string& host) {
   if (!interface.empty()) return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
@@ -99,6 +178,7 @@ napi_value join_group(napi_env env, const Arguments& arguments) {
   const std::string host = to_string(env, arguments[8]);
   if (port < 0 || port > 65535) throw UsageError("port must be 0 to 65535, got " + std::to_string(port));
   if (rank < 0 || rank >= size) throw UsageError("rank must be 0 to size - 1");
+  survive_resets();
   auto made = std::make_shared<Group>();
   return in_background(
       env, "gblr.joinGroup",
@@ -116,10 +196,27 @@ napi_value join_group(napi_env env, const Arguments& arguments) {
         store->setTimeout(timeout);
         auto own = c10d::ProcessGroupGloo::Options::create(timeout);
         own->devices.push_back(device_of(interface, host));
+        made->timeout = timeout;
         made->store = c10::make_intrusive<c10d::PrefixStore>(prefix, store);
         made->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(made->store, rank, size, std::move(own));
       },
       [made](napi_env own) { return from_number(own, distributed().groups.add(std::move(*made))); });
+}
+
+// useNccl(group, device) → promise, when all ranks have met there. All of them call it after they have joined.
+napi_value use_nccl(napi_env env, const Arguments& arguments) {
+  const double handle = to_double(env, arguments[0], "group handle");
+  const Group group = to_joined(env, arguments[0]);
+  const c10::Device device(to_string(env, arguments[1]));
+  auto joined = std::make_shared<Backend*>(nullptr);
+  return in_background(
+      env, "gblr.useNccl",
+      [=] { *joined = join_nccl(group.store, group.gloo->getRank(), group.gloo->getSize(), group.timeout, device); },
+      [=](napi_env own) {
+        Group* still = distributed().groups.find(handle);
+        if (still != nullptr) still->nccl = *joined;
+        return undefined_of(own);
+      });
 }
 
 napi_value leave_group(napi_env env, const Arguments& arguments) {
@@ -131,15 +228,17 @@ napi_value leave_group(napi_env env, const Arguments& arguments) {
 // allReduce(group, [tensor handles of one type], "sum" | "max" | "min") → handle of the work
 napi_value all_reduce(napi_env env, const Arguments& arguments) {
   auto tensors = to_tensors(env, arguments[1]);
+  const Group& group = to_joined(env, arguments[0]);
+  auto& backend = backend_of(group, tensors);
   const auto operation = to_operation(to_string(env, arguments[2]));
   if (tensors.size() == 1) {
     c10d::AllreduceOptions options;
     options.reduceOp = operation;
-    return started(env, to_group(env, arguments[0]).allreduce(tensors, options));
+    return started(env, group, tensors, backend.allreduce(tensors, options));
   }
   c10d::AllreduceCoalescedOptions options;
   options.reduceOp = operation;
-  return started(env, to_group(env, arguments[0]).allreduce_coalesced(tensors, options));
+  return started(env, group, tensors, backend.allreduce_coalesced(tensors, options));
 }
 
 // broadcast(group, [tensor handle], root) → handle of the work
@@ -147,23 +246,26 @@ napi_value broadcast(napi_env env, const Arguments& arguments) {
   auto tensors = to_tensors(env, arguments[1]);
   c10d::BroadcastOptions options;
   options.rootRank = to_integer(env, arguments[2], "root");
-  return started(env, to_group(env, arguments[0]).broadcast(tensors, options));
+  const Group& group = to_joined(env, arguments[0]);
+  return started(env, group, tensors, backend_of(group, tensors).broadcast(tensors, options));
 }
 
 // allGather(group, [tensor handle], [handle of a tensor of shape [size, …]]) → handle of the work
 napi_value all_gather(napi_env env, const Arguments& arguments) {
   auto inputs = to_tensors(env, arguments[1]);
   const auto output = to_tensors(env, arguments[2]);
-  auto& group = to_group(env, arguments[0]);
-  if (output[0].dim() == 0 || output[0].size(0) != group.getSize())
-    throw UsageError("the result of allGather must have a first dimension of " + std::to_string(group.getSize()));
+  const Group& group = to_joined(env, arguments[0]);
+  auto& backend = backend_of(group, inputs);
+  if (output[0].dim() == 0 || output[0].size(0) != backend.getSize())
+    throw UsageError("the result of allGather must have a first dimension of " + std::to_string(backend.getSize()));
   std::vector<std::vector<at::Tensor>> outputs{output[0].unbind(0)};
-  return started(env, group.allgather(outputs, inputs));
+  return started(env, group, inputs, backend.allgather(outputs, inputs));
 }
 
 // barrier(group) → handle of the work
 napi_value barrier(napi_env env, const Arguments& arguments) {
-  return started(env, to_group(env, arguments[0]).barrier());
+  const Group& group = to_joined(env, arguments[0]);
+  return started(env, group, {}, group.gloo->barrier());
 }
 
 // waitFor(work) → promise, when the collective has ended on this rank. The handle is freed.
@@ -174,7 +276,7 @@ napi_value wait_for_work(napi_env env, const Arguments& arguments) {
   const Work work = *found;
   distributed().works.remove(handle);
   return in_background(
-      env, "gblr.waitFor", [work] { work->wait(); }, undefined_of);
+      env, "gblr.waitFor", [work] { wait_until_done(work); }, undefined_of);
 }
 
 namespace {
@@ -234,7 +336,9 @@ napi_value barrier(napi_env, const Arguments&) { return refuse(); }
 napi_value wait_for_work(napi_env, const Arguments&) { return refuse(); }
 napi_value store_set(napi_env, const Arguments&) { return refuse(); }
 napi_value store_get(napi_env, const Arguments&) { return refuse(); }
+napi_value use_nccl(napi_env, const Arguments&) { return refuse(); }
 bool has_process_groups() { return false; }
+bool has_nccl() { return false; }
 void leave_all_groups() {}
 
 } // namespace gblr

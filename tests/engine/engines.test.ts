@@ -2,13 +2,16 @@
 // What the engines compute is tested beside this file.
 
 import { describe, expect, test } from "bun:test";
+import { availableParallelism } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError, nearest } from "../../workbench/engine/core/errors.ts";
 import { openEngine, probeEngines } from "../../workbench/engine/core/open.ts";
+import { resolveOptions } from "../../workbench/engine/core/options.ts";
 import { ENGINE_NAMES, type OpenEngineOptions } from "../../workbench/engine/core/types.ts";
-import { ABSENT, ENGINES, forEachEngine } from "./engines.ts";
+import { ENGINES, forEachEngine } from "./engines.ts";
 
-const present = (name: string): boolean => ENGINES.some((engine) => engine.name === name);
+const probes = await probeEngines();
+const present = (name: string): boolean => probes.some((probed) => probed.name === name && probed.probe.available);
 
 async function refusal(options: object): Promise<EngineError> {
   try {
@@ -82,8 +85,10 @@ describe("auto", () => {
 
 describe("an engine that is asked for by name", () => {
   test("is refused with the reason and the remedy when it is absent", async () => {
-    for (const { name, reason } of ABSENT) {
-      expect((await refusal({ engine: name })).message).toStartWith(`engine "${name}" is not available: ${reason}; `);
+    for (const { name, probe } of probes) {
+      if (probe.available) continue;
+      const { message } = await refusal({ engine: name });
+      expect(message).toStartWith(`engine "${name}" is not available: ${probe.reason}; `);
     }
   });
 
@@ -149,8 +154,29 @@ describe("a request that is not understood", () => {
   test("says how many threads there may be", async () => {
     for (const threads of [0, -1, 1.5, Number.NaN, "4"]) {
       expect((await refusal({ threads })).message).toStartWith(
-        `threads must be a whole number from 1 on, got ${threads}; leave it out to use the `,
+        `threads must be a whole number from 1 on, got ${threads}; leave it out to use `,
       );
+    }
+  });
+
+  test.each([
+    ["1", 1],
+    ["3", 3],
+    [" 12 , 4", 12],
+    ["", availableParallelism()],
+    ["0", availableParallelism()],
+    ["-2", availableParallelism()],
+    ["two", availableParallelism()],
+    ["99999", availableParallelism()],
+  ])("takes OMP_NUM_THREADS=%p as OpenMP does, and else a thread for each core", (asked, threads) => {
+    const before = process.env.OMP_NUM_THREADS;
+    try {
+      process.env.OMP_NUM_THREADS = asked;
+      expect(resolveOptions({}).threads).toBe(threads);
+      expect(resolveOptions({ threads: 5 }).threads).toBe(5);
+    } finally {
+      if (before === undefined) delete process.env.OMP_NUM_THREADS;
+      else process.env.OMP_NUM_THREADS = before;
     }
   });
 

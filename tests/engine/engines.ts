@@ -34,7 +34,7 @@ export const ENGINES: readonly EngineUnderTest[] = probes.flatMap(({ name, probe
 );
 
 /** Engines that are not, each with the reason. */
-export const ABSENT: readonly { name: EngineName; reason: string }[] = probes.flatMap(({ name, probe }) =>
+const ABSENT: readonly { name: EngineName; reason: string }[] = probes.flatMap(({ name, probe }) =>
   probe.available ? [] : [{ name, reason: probe.reason }],
 );
 

@@ -3,7 +3,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Addon, loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
-import { aten, enterArena, handleOf, leaveArena } from "../../workbench/engine/backends/torch/aten.ts";
+import {
+  aten,
+  enterArena,
+  handleOf,
+  lackingOperators,
+  leaveArena,
+} from "../../workbench/engine/backends/torch/aten.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { ENGINES } from "./engines.ts";
 
@@ -25,6 +31,16 @@ describe.skipIf(!present)("the torch engine", () => {
     });
     return addon.memory().tensors - before;
   };
+
+  test("has all operators of libtorch that kernels call, and names those that are not there", () => {
+    expect(lackingOperators()).toEqual([]);
+    const others = [
+      { name: "aten::add", overload: "Tensor" },
+      { name: "aten::add", overload: "of_later_versions" },
+      { name: "aten::of_later_versions", overload: "" },
+    ];
+    expect(lackingOperators(others)).toEqual(["aten::add.of_later_versions", "aten::of_later_versions"]);
+  });
 
   test("frees every native tensor that kernels make on their way, gradients included", () => {
     const image = tf.randomUniform([2, 6, 6, 3], -1, 1, "float32", 1);

@@ -4,7 +4,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Handle } from "../../workbench/engine/backends/torch/addon.ts";
-import { aten, enterArena, leaveArena, type Operand } from "../../workbench/engine/backends/torch/aten.ts";
+import { aten, enterArena, leaveArena, type Operand, openAddon } from "../../workbench/engine/backends/torch/aten.ts";
 import type { TorchBackend } from "../../workbench/engine/backends/torch/backend.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { maskTables } from "../../workbench/gblr/mask.ts";
@@ -108,6 +108,66 @@ describe.skipIf(!present)("the torch compositions", () => {
       const whole = operator("panel_product")(...operands);
       await expectEqual(operator("panel_product_composed")(...operands), whole, 2e-6);
     }
+  });
+
+  test("add the bias to the product with tiles, of one row and more, and leave it as it is", async () => {
+    const bias = tf.tensor1d([1, 20, 300]);
+    for (const shape of [[4], [1, 4], [2, 4]]) {
+      for (let time = 0; time < 2; time++) {
+        const operands = [tf.ones(shape), tf.ones([4]), [0, 4, 1], tf.ones([3]), [0, 3, 1], bias, 1, 3] as const;
+        const [y] = operator("tile_product")(...operands) as [tf.Tensor];
+        expect(y.shape).toEqual([...shape.slice(0, -1), 3]);
+        expect([...(await y.data()).slice(0, 3)]).toEqual([5, 24, 304]);
+      }
+    }
+    expect([...(await bias.data())]).toEqual([1, 20, 300]);
+  });
+
+  test("give the product with tiles in bfloat16 where products are in bfloat16", async () => {
+    const x = tf.randomNormal([6, 20], 0, 1, "float32", 1);
+    const [valuesIn, valuesOut] = [
+      tf.randomNormal([20 * 3 + 8 * 2], 0, 1, "float32", 2),
+      tf.randomNormal([5 * 12], 0, 1, "float32", 3),
+    ];
+    const bias = tf.randomNormal([12], 0, 1, "float32", 4);
+    const product = () =>
+      operator("tile_product")(x, valuesIn, [0, 20, 3, 5, 8, 2], valuesOut, [0, 12, 5], bias, 5, 12);
+    const exact = product();
+    openAddon().autocast("cpu", true, "bfloat16");
+    try {
+      const half = product();
+      await expectEqual(half, exact, 2e-2);
+      // All results are numbers of bfloat16.
+      const bits = new Int32Array(Float32Array.from(await (half[0] as tf.Tensor).data()).buffer);
+      expect([...bits].every((each) => (each & 0xffff) === 0)).toBe(true);
+    } finally {
+      openAddon().autocast("cpu", false, "bfloat16");
+    }
+  });
+
+  test("refuse tiles outside the matrix, or with other numbers of blocks or values", () => {
+    const product = (tiles: number[], { values = 20, blocks = 2, stage = 1 } = {}) => {
+      const own = [tf.zeros([values]), tiles] as const;
+      const other = [tf.zeros([4 * blocks]), [0, 4, blocks]] as const;
+      const [first, second] = stage === 1 ? [own, other] : [other, own];
+      operator("tile_product")(
+        tf.zeros([1, stage === 1 ? 10 : 4]),
+        ...first,
+        ...second,
+        null,
+        blocks,
+        stage === 1 ? 4 : 10,
+      );
+    };
+    product([0, 10, 2]);
+    product([0, 10, 2], { stage: 2 });
+    expect(() => product([1, 10, 2])).toThrow("tile 0 lies outside of 10 inputs");
+    expect(() => product([1, 10, 2], { stage: 2 })).toThrow("tile 0 lies outside of 10 outputs");
+    expect(() => product([-1, 10, 2])).toThrow("tile 0 lies outside of 10 inputs");
+    expect(() => product([0, 10, 2, 0, 0, 1])).toThrow("tile 1 lies outside of 10 inputs");
+    expect(() => product([0, 10])).toThrow("tiles must be triples");
+    expect(() => product([0, 10, 1])).toThrow("tiles of inputs have 1 blocks, not 2");
+    expect(() => product([0, 10, 2], { values: 19 })).toThrow("tiles of inputs cover 20 values, got 19");
   });
 
   test("refuse panels outside the matrix, in disorder, or with other numbers of values", () => {

@@ -4,6 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { buildState } from "../../native/build-state.ts";
+import { freePort } from "../../workbench/cli/doctor/collect.ts";
 import { type Addon, loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
 
 const built = buildState().state === "built";
@@ -184,6 +185,14 @@ describe.skipIf(!built)("the native addon", () => {
     expect(() => addon.selectDevice("cuda:0")).toThrow(message);
     expect(() => addon.generator("cuda:0", 1)).toThrow(message);
     expect(() => addon.cudaMemory("cuda:0")).toThrow(message);
+  });
+
+  test("forms no group of NCCL without a GPU, by NCCL's own check where it is built in", async () => {
+    if (!addon.hasProcessGroups() || addon.cudaDevices().length > 0) return;
+    const group = await addon.joinGroup("127.0.0.1", await freePort(), 1, "alone", 0, 1, 20, "", "127.0.0.1");
+    const message = addon.hasNccl() ? /no GPUs found/ : "the native engine is built without NCCL";
+    await expect(addon.useNccl(group, "cuda:0")).rejects.toThrow(message);
+    addon.leaveGroup(group);
   });
 
   test("gives freed memory out again instead of asking the system", () => {

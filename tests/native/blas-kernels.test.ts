@@ -285,7 +285,15 @@ describe("the choice of kernels", () => {
     runs++;
     return { files: [blas], kernels: { core, config: "OpenBLAS", gflops: core === "Prescott" ? 64 : 265 } };
   };
-  const libtorch: Libtorch = { origin: "", include: [], lib: root, version: "", cuda: false, fingerprint: "1" };
+  const libtorch: Libtorch = {
+    origin: "",
+    include: [],
+    nccl: [],
+    lib: root,
+    version: "",
+    cuda: false,
+    fingerprint: "1",
+  };
   const processor = { name: "Some CPU", flags: AVX512 };
 
   beforeAll(() => {

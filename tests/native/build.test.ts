@@ -58,6 +58,31 @@ test("a LIBTORCH without a libtorch is an error that names it, not a silent step
   expect(() => findLibtorch({ LIBTORCH: "/nowhere" })).toThrow("LIBTORCH=/nowhere has no include/ATen");
 });
 
+test("headers of NCCL are those beside PyTorch's wheel, if none of them is missing", () => {
+  const folder = layOutLibtorch("python/torch", { cuda: true });
+  const header = (file: string, text = "") => {
+    const path = join(root, "python", file);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  };
+  const runtime = (version: number) => `#define CUDART_VERSION  ${version}\n`;
+  const found = () => findLibtorch({ LIBTORCH: folder, CUDA_HOME: join(root, "python/toolkit") })?.nccl.toSorted();
+  const folders = (...names: string[]) => names.map((name) => join(root, "python", name, "include"));
+  expect(found()).toEqual([]);
+  header("nvidia/nccl/include/nccl.h");
+  header("nvidia/cu13/include/cuda_runtime_api.h", runtime(13_020));
+  expect(found()).toEqual([]);
+  // A toolkit of another version does not help.
+  header("toolkit/include/crt/host_config.h");
+  header("toolkit/include/cuda_runtime_api.h", runtime(12_080));
+  expect(found()).toEqual([]);
+  header("toolkit/include/cuda_runtime_api.h", runtime(13_021));
+  expect(found()).toEqual(folders("nvidia/cu13", "nvidia/nccl", "toolkit"));
+  header("toolkit/include/cuda_runtime_api.h", runtime(12_080));
+  header("nvidia/cu13/include/crt/host_config.h");
+  expect(found()).toEqual(folders("nvidia/cu13", "nvidia/nccl"));
+});
+
 test("the version is read where newer releases keep it", () => {
   const headers = {
     "torch/csrc/api/include/torch/version.h": "#include <torch/headeronly/version.h>\n",

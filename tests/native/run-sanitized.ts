@@ -13,7 +13,9 @@ const TESTS = [
   "tests/engine/bfloat16.test.ts",
   "tests/engine/ops",
   "tests/engine/kernels",
-  ...["gblr-weight", "mask", "packed", "panels", "torch-compositions"].map((name) => `tests/gblr/${name}.test.ts`),
+  ...["gblr-weight", "mask", "packed", "prepared-forms", "torch-compositions"].map(
+    (name) => `tests/gblr/${name}.test.ts`,
+  ),
 ];
 
 const env = { ...process.env, GBLR_ADDON: join(buildFolder, "sanitized") };

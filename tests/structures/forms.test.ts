@@ -128,9 +128,9 @@ forEachEngine("the form of a layer in inference", (_, { name: engine, options: {
     // A damaged file, or one of another version, is replaced.
     const [key] = Object.keys(JSON.parse(readFileSync(file, "utf8")).choices);
     const damaged = [
-      ...["{", "null", '{"version":1}', '{"version":1,"choices":null}', '{"version":1,"choices":["dense"]}'],
+      ...["{", "null", '{"version":2}', '{"version":2,"choices":null}', '{"version":2,"choices":["dense"]}'],
       ...[{ form: "diagonal", seconds: {} }, { form: "panels" }, null].map((choice) =>
-        JSON.stringify({ version: 1, choices: { [key as string]: choice } }),
+        JSON.stringify({ version: 2, choices: { [key as string]: choice } }),
       ),
       JSON.stringify({ version: 99, choices: {} }),
     ];
@@ -187,7 +187,12 @@ forEachEngine("the form of a layer in inference", (_, { name: engine, options: {
       const costs = formsOf(large());
       const known = knownForms(readForms(file), { ...sizes, costs });
       expect(known).toEqual([
-        { form: "panels", seconds: { dense: 2, lowrank: 2, panels: 1 }, rows: 512, settings: known[0]?.settings ?? "" },
+        {
+          form: "panels",
+          seconds: { dense: 2, lowrank: 2, panels: 1, tiles: 2 },
+          rows: 512,
+          settings: known[0]?.settings ?? "",
+        },
       ]);
       expect(known[0]?.settings).toContain(`float32, ${(openedEngine() as Engine).threads} threads`);
       expect(knownForms(readForms(file), { ...sizes, nIn: 521, costs })).toEqual([]);

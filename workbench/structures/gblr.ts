@@ -22,6 +22,7 @@ import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { cancellationOf, stepSizesBeside } from "./factor-sizes.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
+import { nestedSearch } from "./gblr-sizes.ts";
 import { byBlockSearch, nearestInOutputs } from "./gblr-starts.ts";
 import { formCosts, formsOfBlocks, packedStructure } from "./inference/packed.ts";
 import {
@@ -57,6 +58,7 @@ const kind = {
   stored: STORED_GBLR,
   hasWidths: true,
   starts: { search: byBlockSearch, activation: nearestInOutputs },
+  nested: { search: nestedSearch },
   rankCosts: { search: tileCost },
   forLayer: (_, masks) => gblrStructure(masks),
   // A stored layer is packed or trainable.
@@ -131,6 +133,17 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
         return await choose(formsOfBlocks({ ...tensors, nIn, nOut }, packedStructureOf(whole)));
       } finally {
         for (const tensor of Object.values(tensors)) tensor.dispose();
+      }
+    },
+    async nestedMatrix(parameters, ranks) {
+      const packed = await packedForm(matrix(parameters));
+      try {
+        return await (packed.structure.nestedMatrix as NonNullable<Structure["nestedMatrix"]>)(
+          packed.parameters,
+          ranks,
+        );
+      } finally {
+        dispose({ ...packed.parameters });
       }
     },
     pack: (parameters) => packedForm(matrix(parameters)),

@@ -6,6 +6,7 @@ import {
   matMul,
   mul,
   reshape,
+  slice,
   sqrt,
   squeeze,
   type Tensor2D,
@@ -14,6 +15,7 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { STORED_LOW_RANK } from "../../hub/model-folder/index.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
@@ -23,7 +25,14 @@ import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
 import { stepSizesBeside } from "./factor-sizes.ts";
 import { asvd, fwsvd } from "./fit/weighted-svd.ts";
-import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
+import {
+  expectCovariance,
+  type NestedStart,
+  parametersNamed,
+  type StartOptions,
+  type Structure,
+  type StructureParameters,
+} from "./structure.ts";
 
 /** left (n_out, rank) times right (rank, n_in). */
 export type LowRankParameters = { left: Tensor2D; right: Tensor2D };
@@ -34,7 +43,7 @@ interface LowRankOptions {
 }
 
 /** Parameters: `left` (n_out, rank) and `right` (rank, n_in), with √s on each side. */
-export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
+export const lowrank: Structure<LowRankOptions> = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
   /** @throws EngineError when rank 1 is not affordable within the budget */
   async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
@@ -69,6 +78,25 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
     }));
   },
 
+  nested: { svd: nestedWith(nearestFactors), activation: nestedWith(nearestInOutputs) },
+
+  async nestedMatrix(parameters, ranks) {
+    const { left, right } = factorsOf(parameters);
+    const [nOut, stored] = left.shape;
+    const nIn = right.shape[1];
+    const most = ranks.at(-1) ?? [];
+    if (most.length !== 1 || most[0] !== stored) {
+      throw new ShapeError(`has rank ${stored}, its sizes have ${most.join(" and ") || "none"}`);
+    }
+    return {
+      cost: ([rank = 0]) => rank * (nOut + nIn),
+      cut: async ([rank = 0]) => ({
+        structure: cutTo(),
+        parameters: { left: slice(left, [0, 0], [nOut, rank]), right: slice(right, [0, 0], [rank, nIn]) },
+      }),
+    };
+  },
+
   scaleInputs: ({ right }, scale) => ({ right: mul(right as Tensor2D, scale) }),
 
   starts: {
@@ -99,6 +127,21 @@ export async function nearestInOutputs(
   }));
   for (const tensor of [lr_weight1, lr_weight2, singularValues]) tensor.dispose();
   return parameters;
+}
+
+/** The structure of a cut matrix. */
+const cutTo = (): Structure => lowrank;
+
+/** An initialization for several sizes: the first ranks of these factors are the best ones of their number. */
+function nestedWith(
+  factors: (weight: Tensor2D, rank: number, options: StartOptions) => Promise<LowRankParameters>,
+): NestedStart {
+  return async function* (weight, { allowed, init, ...options }) {
+    const ranks = allowed.map((cost) => [affordableRank(cost, options.layer)]);
+    const parameters = await factors(weight, ranks.at(-1)?.[0] ?? 1, options);
+    const cost = (ranks.at(-1)?.[0] ?? 0) * (options.layer.nIn + options.layer.nOut);
+    return { parameters: { ...parameters }, by: init, ranks, cost };
+  };
 }
 
 /** The largest rank affordable within the budget. */

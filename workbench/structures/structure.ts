@@ -130,6 +130,36 @@ export interface StartedLayer {
  */
 export type Start = (weight: Tensor2D, options: StartOptions) => AsyncGenerator<SearchProgress, StartedLayer>;
 
+/**
+ * The ranks of the parts of a matrix at each of several sizes, the smallest first. No rank falls. The matrix of a size
+ * is the sum of the first ranks of each part; the parameters have all ranks, part by part.
+ */
+export type SizeRanks = readonly (readonly number[])[];
+
+/** The result of an initialization for several sizes. */
+export interface NestedLayer extends StartedLayer {
+  ranks: SizeRanks;
+  /** multiply-adds per row at the largest size */
+  cost: number;
+}
+
+/**
+ * An initialization for several sizes.
+ * @param options.allowed multiply-adds per row at each size, the smallest first
+ */
+export type NestedStart = (
+  weight: Tensor2D,
+  options: StartOptions & { init: Init; allowed: readonly number[] },
+) => AsyncGenerator<SearchProgress, NestedLayer>;
+
+/** A matrix that can be cut to the first ranks of its parts. */
+export interface NestedMatrix {
+  /** multiply-adds per row after a cut, at most */
+  cost(ranks: readonly number[]): number;
+  /** The matrix with these ranks. The caller disposes of its parameters. */
+  cut(ranks: readonly number[]): Promise<HeldMatrix>;
+}
+
 /** The live blocks of a matrix (n_out, n_in): on each side, block b covers `length` samples from `start` on, cyclic. */
 export interface BlockLayout extends MatrixSize {
   /** all (B), in samples */
@@ -156,10 +186,10 @@ export interface HeldMatrix {
 }
 
 /**
- * The forms of matrices in inference: the dense matrix, two low-rank factors, rank-1 blocks one by one, and panels of
- * blocks (gblr/panels.ts).
+ * The forms of matrices in inference: the dense matrix, two low-rank factors, rank-1 blocks one by one, panels of blocks
+ * (gblr/panels.ts), and tiles of blocks (gblr/block-tiles.ts).
  */
-export const FORM_NAMES = ["dense", "lowrank", "packed", "panels"] as const;
+export const FORM_NAMES = ["dense", "lowrank", "packed", "panels", "tiles"] as const;
 /** Name of a form in inference. */
 export type FormName = (typeof FORM_NAMES)[number];
 
@@ -204,6 +234,8 @@ export interface StructureKind {
   readonly rankCosts?: Readonly<Partial<Record<Init, RankCost>>>;
   /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
+  /** initializations for several sizes at once. Default: the structure cannot hold a matrix at several sizes */
+  readonly nested?: Readonly<Partial<Record<Init, NestedStart>>>;
 
   /**
    * The structure bound to this layer.
@@ -291,6 +323,11 @@ export interface Structure<Options extends object = object> extends Omit<Structu
   ): Promise<HeldMatrix>;
   /** The form for inference in files; the caller disposes of its tensors. Default: the parameters themselves. */
   pack?(parameters: StructureParameters): Promise<HeldMatrix>;
+  /**
+   * Reads a matrix of several sizes for cuts. Default: it has one size
+   * @throws ShapeError when the parameters do not have these ranks
+   */
+  nestedMatrix?(parameters: StructureParameters, ranks: SizeRanks): Promise<NestedMatrix>;
   /** Numbers that are saved with the trainable form, each as a tensor of rank 0. Default none. */
   scalars?(): Readonly<Record<string, number>>;
   /** The parameters in the form of the reference's checkpoints. Default: the reference has no such layers */

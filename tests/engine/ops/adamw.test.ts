@@ -113,6 +113,35 @@ forEachEngine("adamwStep", () => {
     }
   });
 
+  test("clips some of the gradients by the norm of all, to the bits that they have in a step of all", async () => {
+    const [whole, part] = [0, 1].map(() => twin([[3, 5], [7], [40, 33]], DEFAULTS, 1)) as [Twin, Twin];
+    const gradients = whole.group.parameters.map(({ shape }, i) => toTensor(sample(i, shape, 2)));
+    const reported = adamwStep([{ ...whole.group, gradients }], { step: 1, clipNorm: 0.5 });
+    const own = (list: tf.Variable[]) => [list[0], list[2]] as tf.Variable[];
+    const { parameters, firstMoments, secondMoments } = part.group;
+    const some = adamwStep(
+      [
+        {
+          ...part.group,
+          parameters: own(parameters),
+          gradients: [gradients[0], gradients[2]] as tf.Tensor[],
+          firstMoments: own(firstMoments),
+          secondMoments: own(secondMoments),
+        },
+      ],
+      { step: 1, clipNorm: 0.5, clipped: gradients },
+    );
+    expect(await read(some)).toEqual(await read(reported));
+    for (const lists of [({ group }: Twin) => group.parameters, ({ group }: Twin) => group.secondMoments]) {
+      for (const i of [0, 2]) {
+        expect(await read(lists(part)[i] as tf.Variable)).toEqual(await read(lists(whole)[i] as tf.Variable));
+      }
+    }
+    expect(await read(secondMoments[1] as tf.Variable)).toEqual(new Float32Array(7));
+    tf.dispose([reported, some, ...gradients]);
+    for (const each of [whole, part]) disposeTwin(each);
+  });
+
   test("leaves the gradients as they are, and gradients below the norm unscaled", async () => {
     const one = twin([[4]], DEFAULTS, 1);
     const gradient = tf.tensor1d([1, -2, 3, -4]);

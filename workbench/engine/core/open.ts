@@ -188,5 +188,11 @@ function nothingFound(options: ResolvedOptions, { over, remedies }: Passed): Eng
   );
 }
 
+/** Number of GPUs that the native engine sees; 0 where it is not built. */
+export async function countGpus(): Promise<number> {
+  const probe = await probeEngine("torch");
+  return probe.available ? probe.devices.filter(({ id }) => deviceKind(id) === "cuda").length : 0;
+}
+
 /** The kind of a device, without its number: `cuda` of `cuda:1`. */
 export const deviceKind = (device: string): string => device.split(":")[0] as string;

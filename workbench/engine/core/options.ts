@@ -37,14 +37,21 @@ function checkDevice(device: unknown): string | undefined {
   throw unknown("device", device, DEVICES, ', "cuda:0", "cuda:1", ...');
 }
 
+/**
+ * As PyTorch takes it: `OMP_NUM_THREADS` (the first number of its list), or else as many threads as there are cores. Two
+ * threads on one free core mostly wait for each other, so launchers and test runners of several processes set it to 1.
+ */
+function defaultThreads(): number {
+  const first = process.env.OMP_NUM_THREADS?.split(",")[0]?.trim() ?? "";
+  return /^[1-9]\d{0,2}$/.test(first) ? Number(first) : availableParallelism();
+}
+
 function checkThreads(threads: unknown): number {
-  if (threads === undefined) {
-    return availableParallelism();
-  }
+  if (threads === undefined) return defaultThreads();
   if (!Number.isInteger(threads) || (threads as number) < 1) {
     throw new EngineError(
       `threads must be a whole number from 1 on, got ${String(threads)}`,
-      `leave it out to use the ${availableParallelism()} that this machine has`,
+      `leave it out to use ${defaultThreads()}`,
     );
   }
   return threads as number;

@@ -26,6 +26,13 @@ export const uniform = (index: number, key: number): number => bits(index, key) 
 export const mixSeed = (seed: number): number => bits(seed >>> 0, bits(Math.floor(seed / 2 ** 32), 0x2545f491));
 
 /**
+ * A seed of 32 bits for one place among many, such as a step and a micro-batch. Places that differ have unrelated seeds.
+ * @param seed a safe integer of at least 0
+ */
+export const seedAt = (seed: number, ...place: readonly number[]): number =>
+  place.reduce((key, part) => bits(part, key), mixSeed(seed));
+
+/**
  * A generator of uniform numbers: Tommy Ettinger's Mulberry32. The same seed gives the same numbers on every machine
  * and engine. It is meant for initial values, not for statistics.
  * @returns a function that returns the next number in [0, 1), exact in float32

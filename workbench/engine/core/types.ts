@@ -26,7 +26,7 @@ export interface OpenEngineOptions {
   device?: string;
   /** default `float32` */
   precision?: Precision;
-  /** CPU threads; default: as many as the machine has */
+  /** CPU threads; default: `$OMP_NUM_THREADS`, or else as many as there are cores */
   threads?: number;
 }
 
@@ -93,6 +93,8 @@ export interface Engine {
   /** name under which the backend is registered with TensorFlow.js */
   readonly backendName: string;
   readonly device: string;
+  /** name of the GPU, if the device is one and the backend knows it */
+  readonly gpu?: string;
   readonly precision: Precision;
   readonly threads: number;
   readonly version: string;

@@ -48,6 +48,8 @@ export interface AdamwOptions {
   step: number;
   /** scales all gradients down so that their Euclidean norm is at most this; default: no clipping */
   clipNorm?: number;
+  /** the gradients that have this norm together, if the groups have only some of them. Default: those of the groups */
+  clipped?: readonly Tensor[];
 }
 
 /**
@@ -56,15 +58,15 @@ export interface AdamwOptions {
  * m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as torch.optim.AdamW. Before that, gradients are multiplied by
  * min(1, clipNorm / (norm + 1e-6)), as by torch.nn.utils.clip_grad_norm_. A norm that is not finite makes the parameters
  * NaN.
- * @returns the norm over all groups' gradients before clipping, a float32 scalar
+ * @returns the norm over all gradients before clipping, a float32 scalar
  * @throws ShapeError when lists differ in length, shapes differ, or a setting is out of range
  */
-export function adamwStep(groups: readonly AdamwGroup[], { step, clipNorm }: AdamwOptions): Tensor {
+export function adamwStep(groups: readonly AdamwGroup[], { step, clipNorm, clipped }: AdamwOptions): Tensor {
   expectSetting("adamwStep", { step }, "an integer of at least 1", Number.isInteger(step) && step >= 1);
   expectSetting("adamwStep", { clipNorm }, "a number above 0", clipNorm === undefined || clipNorm > 0);
   groups.forEach(checkGroup);
   return tidy("adamwStep", () => {
-    const norm = gradientNorm(groups.flatMap((group) => group.gradients));
+    const norm = gradientNorm(clipped ?? groups.flatMap((group) => group.gradients));
     const scale = clipNorm === undefined ? undefined : minimum(div(clipNorm, add(norm, 1e-6)), 1);
     for (const group of groups) {
       stepGroup(group, step, scale);

@@ -15,6 +15,7 @@ export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gblr/g
 export { canMultiplyLiveBlocks, type LiveOperands, type LiveSide, livePlan, liveProduct } from "./gblr/live.ts";
 export { type PanelProductOperands, panelMatrix, panelProduct } from "./gblr/panels.ts";
 export { gblrWeight, type PackedProductOperands, packedProduct } from "./gblr/products.ts";
+export { type TileProductOperands, tileProduct } from "./gblr/tiles.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";
 export { allocate, canFill, fill, heldInFloat32, releaseMemory } from "./held.ts";
 export type { Activation, GateActivation, GeluForm, HeldType, WeightLayout } from "./kernels.ts";

@@ -37,6 +37,8 @@ const FORMS: Readonly<Record<FormName, { timed: readonly Rows[]; computesConvolu
   // With many rows it takes several times as long as the others.
   packed: { timed: ["few"], computesConvolutions: false },
   panels: { timed: ["many", "few"], computesConvolutions: false },
+  // Of one row, the products are too small for libraries.
+  tiles: { timed: ["many"], computesConvolutions: false },
 };
 const ROUNDS = 5;
 /** Values that push a matrix out of the caches: a model does not fit into them either. */
@@ -89,8 +91,8 @@ export class FormChoices {
     if (engine?.name !== "torch" || question.isConvolution || !isLarge) {
       return formByRule(able, question, engine).make();
     }
-    const { version, device, precision, threads } = engine;
-    const facts = [version, deviceKind(device), precision, `${threads} threads`, this.kernels];
+    const { version, device, gpu, precision, threads } = engine;
+    const facts = [version, gpu ?? deviceKind(device), precision, `${threads} threads`, this.kernels];
     const key = formKey({ ...question, costs: forms, settings: facts.filter(Boolean).join(", ") });
     const known = (this.measuresAgain ? this.used : this.choices()).get(key);
     const form = forms.find(({ name }) => name === known?.form);

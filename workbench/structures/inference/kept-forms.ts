@@ -22,7 +22,7 @@ export const PROBE_ROWS: Readonly<Record<Rows, number>> = { many: 512, few: 1 };
 export const LEAST_ENTRIES = 1 << 18;
 
 /** Version of the file's format and of the measurement. */
-const VERSION = 1;
+const VERSION = 2;
 /** Layers of one size whose costs are in the same twentieth of dense share a choice. */
 const COST_STEPS = 20;
 

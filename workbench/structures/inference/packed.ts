@@ -14,13 +14,13 @@ import {
   zeros,
 } from "@tensorflow/tfjs-core";
 import { STORED_GBLR } from "../../../hub/model-folder/index.ts";
-import { EngineError } from "../../engine/core/errors.ts";
 import { withGradients } from "../../gblr/init/index.ts";
 import type { GblrMatrix } from "../../gblr/matrix.ts";
 import { type PackedGblr, packedProduct, unpack } from "../../gblr/packed.ts";
 import type { MatrixSize } from "../budget.ts";
 import { dense } from "../dense.ts";
 import { cancellationOf } from "../factor-sizes.ts";
+import { nestedBlocks } from "../gblr-sizes.ts";
 import { lowrank } from "../lowrank.ts";
 import {
   type FormCost,
@@ -33,7 +33,9 @@ import {
   type StructureKind,
   type StructureParameters,
 } from "../structure.ts";
+import { inferenceOnly, noConversion } from "./inference-only.ts";
 import { panelsForm } from "./panels.ts";
+import { tilesForm } from "./tiles.ts";
 
 const NAMES = ["spans", "values_in", "values_out"] as const;
 
@@ -43,7 +45,7 @@ export const packed: StructureKind = {
   stored: STORED_GBLR,
   isStoredOnly: true,
   forLayer: () => {
-    throw noConversion();
+    throw noConversion(packed.name);
   },
 };
 
@@ -63,16 +65,9 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
     };
   };
   return {
-    name: packed.name,
-    stored: packed.stored,
-    isStoredOnly: true,
-    isTrainable: false,
+    ...inferenceOnly(packed.name),
     blocks,
     parameterNames: NAMES,
-    fromDense: () => Promise.reject(noConversion()),
-    costWithin: () => {
-      throw noConversion();
-    },
     apply: (parameters, x) => packedProduct(x, packedOf(parameters)),
     dense: (parameters) => {
       const matrix = unpack(packedOf(parameters));
@@ -80,10 +75,11 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
       for (const tensor of Object.values(matrix.parameters) as Tensor[]) tensor.dispose();
       return whole;
     },
-    cost: async (parameters) => {
-      const { values_in, values_out } = packedOf(parameters);
-      return values_in.size + values_out.size;
-    },
+    nestedMatrix: (parameters, ranks) =>
+      nestedBlocks(parameters, ranks, {
+        ...{ nIn, nOut },
+        structureOf: (count) => packedStructure({ nIn, nOut, blocks: count }),
+      }),
     async cancellation(parameters) {
       const matrix = unpack(packedOf(parameters));
       const { dense: whole, ...factors } = tidy(() => ({ ...matrix.factors(), dense: matrix.dense() }));
@@ -99,8 +95,6 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
   };
 }
 
-const noConversion = () => new EngineError("layers cannot be converted to packed", 'use "gblr"');
-
 /**
  * The forms of a matrix of live blocks. They are made from the given tensors, which must exist until then.
  * @param structure the packed structure of the layer
@@ -112,6 +106,7 @@ export function formsOfBlocks(packed: PackedGblr, structure: Structure): Inferen
     lowrank: async () => unpacked(packed, lowRankForm),
     packed: async () => ({ structure, parameters: copiesOf({ spans, values_in, values_out }) }),
     panels: () => panelsForm(packed),
+    tiles: () => tilesForm(packed),
   };
   const size = { nIn, nOut, blocks: spans.shape[1], values: values_in.size + values_out.size };
   return formCosts(size).map((form) => ({ ...form, make: make[form.name] }));
@@ -127,8 +122,13 @@ export function formCosts({ nIn, nOut, blocks, values }: MatrixSize & { blocks: 
     { name: "dense", cost: nIn * nOut },
     { name: "lowrank", cost: blocks * (nIn + nOut) },
     { name: "packed", cost: values },
-    // A matrix without blocks has nothing to put into panels.
-    ...(blocks > 0 ? [{ name: "panels", cost: values } as const] : []),
+    // A matrix without blocks has nothing to put into panels or tiles.
+    ...(blocks > 0
+      ? ([
+          { name: "panels", cost: values },
+          { name: "tiles", cost: values },
+        ] as const)
+      : []),
   ];
 }
 

@@ -12,31 +12,31 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import { STORED_GBLR } from "../../../hub/model-folder/index.ts";
-import { EngineError } from "../../engine/core/errors.ts";
 import { panelMatrix, panelProduct } from "../../engine/ops/index.ts";
 import { filledUp } from "../../gblr/matrix.ts";
 import type { PackedGblr } from "../../gblr/packed.ts";
 import { type PanelPlan, panelsOf } from "../../gblr/panels.ts";
 import type { Span } from "../../gblr/widths.ts";
 import { type HeldMatrix, parametersNamed, type Structure, type StructureParameters } from "../structure.ts";
+import { inferenceOnly } from "./inference-only.ts";
 
 const NAMES = ["values_in", "runs_in", "values_out", "runs_out"] as const;
 
 /** The panels of a packed matrix. The caller disposes of the parameters. */
 export async function panelsForm(packed: PackedGblr): Promise<HeldMatrix> {
   const { nIn, nOut, values_in, values_out } = packed;
-  const { input, output } = panelsOf(await spansOf(packed), { nIn, nOut });
+  const { input, output } = panelsOf(await blockSpansOf(packed), { nIn, nOut });
   const parameters = tidy(() => ({
-    values_in: taken(values_in, input),
+    values_in: valuesAt(values_in, input.index),
     runs_in: runsOf(input),
-    values_out: taken(values_out, output),
+    values_out: valuesAt(values_out, output.index),
     runs_out: runsOf(output),
   }));
   return { structure: panelStructure({ nIn, nOut, blocks: packed.spans.shape[1] }), parameters };
 }
 
-async function spansOf({ spans }: PackedGblr): Promise<{ input: Span[]; output: Span[] }> {
+/** The spans of the blocks on both sides. */
+export async function blockSpansOf({ spans }: PackedGblr): Promise<{ input: Span[]; output: Span[] }> {
   const blocks = spans.shape[1];
   const values = await spans.data();
   const side = (first: 0 | 2): Span[] =>
@@ -47,8 +47,8 @@ async function spansOf({ spans }: PackedGblr): Promise<{ input: Span[]; output: 
   return { input: side(0), output: side(2) };
 }
 
-/** Values in the order of panels, with zeros between them. */
-const taken = (values: Tensor1D, { index }: PanelPlan): Tensor1D =>
+/** Values in the order of a plan, whose index after the last one is a zero. */
+export const valuesAt = (values: Tensor1D, index: Int32Array): Tensor1D =>
   gather(concat([values, tensor1d([0])]), tensor1d(index, "int32"));
 
 const runsOf = ({ runs }: PanelPlan): Tensor2D => tensor2d(runs, [4, runs.length / 4], "int32");
@@ -62,15 +62,8 @@ function panelStructure({ nIn, nOut, blocks }: { nIn: number; nOut: number; bloc
     };
   };
   return {
-    name: "panels",
-    stored: STORED_GBLR,
-    isStoredOnly: true,
-    isTrainable: false,
+    ...inferenceOnly("panels"),
     parameterNames: NAMES,
-    fromDense: () => Promise.reject(noConversion()),
-    costWithin: () => {
-      throw noConversion();
-    },
     apply: (parameters, x) => tidy(() => panelProduct(filledUp(x, nIn), { ...sides(parameters), blocks, nOut })),
     dense: (parameters) => {
       const { input, output } = sides(parameters);
@@ -78,11 +71,5 @@ function panelStructure({ nIn, nOut, blocks }: { nIn: number; nOut: number; bloc
         transpose(matMul(panelMatrix(input, { nIn, nOut: blocks }), panelMatrix(output, { nIn: blocks, nOut }))),
       );
     },
-    cost: async (parameters) => {
-      const { values_in, values_out } = parametersNamed("panels", parameters, NAMES);
-      return values_in.size + values_out.size;
-    },
   };
 }
-
-const noConversion = () => new EngineError("layers cannot be converted to panels", 'use "gblr"');

@@ -14,6 +14,7 @@ import type {
   ResolvedOptions,
 } from "../../core/types.ts";
 import { type Addon, loadAddon } from "./addon.ts";
+import { lackingOperators } from "./aten.ts";
 import { TorchBackend } from "./backend.ts";
 import { registerKernels } from "./kernels/index.ts";
 import { BACKEND_NAME } from "./register.ts";
@@ -42,7 +43,9 @@ export const torchAdapter: EngineAdapter = {
   },
   async open(options: ResolvedOptions): Promise<Engine> {
     const { addon, stamp } = loadAddon();
-    const device = chooseDevice(options.device, devices(addon));
+    const available = devices(addon);
+    const device = chooseDevice(options.device, available);
+    const gpu = device === "cpu" ? undefined : available.find(({ id }) => id === device)?.name;
     const { precision } = options;
     checkPrecision(precision, device);
     const threads = addon.setThreads(options.threads);
@@ -52,6 +55,7 @@ export const torchAdapter: EngineAdapter = {
       name: "torch",
       backendName: BACKEND_NAME,
       device,
+      ...(gpu && { gpu }),
       precision,
       threads,
       version: `libtorch ${addon.version()}`,
@@ -98,6 +102,13 @@ function setPrecision(addon: Addon, precision: Precision, device: string): void 
 /** Registers the backend for the device, in place of one that was opened on another device. */
 async function useBackend(addon: Addon, device: string): Promise<void> {
   await registerKernels();
+  const lacking = lackingOperators();
+  if (lacking.length > 0) {
+    throw new EngineError(
+      `libtorch ${addon.version()} has no ${lacking.join(", ")}, which kernels call`,
+      "build the native engine with another version of PyTorch",
+    );
+  }
   const current = tf.findBackend(BACKEND_NAME) as TorchBackend | null;
   if (current && current.device !== device) tf.removeBackend(BACKEND_NAME);
   if (!current || current.device !== device) {

@@ -67,7 +67,7 @@ export interface Addon {
   selectDevice(device: string): void;
   synchronize(device: string): void;
   /** total bytes; creates no context on any GPU */
-  cudaDevices(): { name: string; total: number }[];
+  cudaDevices(): { name: string; uuid: string; total: number }[];
   /**
    * bytes; creates the device's context if there is none. `inUse`, `peak` and `cached` are those of live tensors and of
    * memory kept for reuse, from libtorch 2.9
@@ -96,6 +96,10 @@ export interface Addon {
     network: string,
     host: string,
   ): Promise<number>;
+  /** whether this build has NCCL */
+  hasNccl(): boolean;
+  /** from then on, tensors of GPUs are exchanged through NCCL. All ranks call it, each with the device of its own GPU */
+  useNccl(group: number, device: string): Promise<void>;
   leaveGroup(group: number): void;
   /** starts a collective in place, and returns the handle of its work */
   allReduce(group: number, tensors: readonly Handle[], reduction: "sum" | "max" | "min"): number;

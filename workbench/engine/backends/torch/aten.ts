@@ -46,6 +46,14 @@ export const STRIDED = 0;
 /** c10::MemoryFormat of contiguous tensors. */
 export const CONTIGUOUS_FORMAT = 0;
 
+interface Operator {
+  name: string;
+  overload: string;
+}
+
+/** The operators that every libtorch must have, by their whole names. */
+const declared = new Map<string, Operator>();
+
 const META_LENGTH = 1024;
 /** The dtype code, rank and sizes of each tensor that the latest call of an operator returned. */
 const meta = new Float64Array(META_LENGTH);
@@ -128,10 +136,27 @@ function toArgument(operand: Operand): Argument {
 }
 
 /**
- * The operator `aten::name.overload` as a function. It is looked up at the first call, so that a libtorch without the
- * operator fails only where it is used. Results are freed at the end of the kernel unless it returns them.
+ * The operator `aten::name.overload` as a function. Results are freed at the end of the kernel unless it returns them.
+ * When the engine opens, all operators are looked for, see `lackingOperators`.
  */
 export function aten<Result extends Handle | Handle[] = Handle>(name: string, overload = "", namespace = "aten") {
+  declared.set(`${namespace}::${name}.${overload}`, { name: `${namespace}::${name}`, overload });
+  return internalAten<Result>(name, overload, namespace);
+}
+
+/** Of some operators, by default all that kernels have declared, those that this libtorch has not, e.g. `aten::add.Scalar`. */
+export function lackingOperators(operators: Iterable<Operator> = declared.values()): string[] {
+  const native = openAddon();
+  const lacking = [...operators].filter(({ name, overload }) => !native.has(name, overload));
+  return lacking.map(({ name, overload }) => (overload === "" ? name : `${name}.${overload}`));
+}
+
+/** An operator of `aten` that not every libtorch has; the caller asks `hasOperator` first. It is looked up at its first call. */
+export function internalAten<Result extends Handle | Handle[] = Handle>(
+  name: string,
+  overload = "",
+  namespace = "aten",
+) {
   let operator = -1;
   let tensors: readonly boolean[] = [];
   return (...operands: Operand[]): Result => {

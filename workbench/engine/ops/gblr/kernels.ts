@@ -46,6 +46,12 @@ export type PanelProductAttributes = { blocks: number; nOut: number };
 /** Columns of a chunk: two registers of AVX-512. */
 export const PANEL_WIDTH = 32;
 
+/** → y (..., n_out) */
+export const TILE_PRODUCT = "FusedTileProduct";
+export type TileProductInputs = { x: TensorInfo; valuesIn: TensorInfo; valuesOut: TensorInfo; bias?: TensorInfo };
+/** Triples, see `TileProductOperands`. */
+export type TileProductAttributes = { tilesIn: number[]; tilesOut: number[]; blocks: number; nOut: number };
+
 /**
  * Only backends that multiply by live blocks have this kernel and the next two. → plan, int32 (values), or (0) where the
  * dense matrix is faster. Margins are samples, of the input side and of the output side

@@ -9,7 +9,7 @@
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, hasOperator, openAddon } from "../aten.ts";
+import { aten, hasOperator, internalAten, openAddon } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import { fusedKernel, half, type KernelTable } from "../register.ts";
 import { composedAttention, composedAttentionGradient } from "./composed-attention.ts";
@@ -48,13 +48,13 @@ const SIGNATURES = {
   ],
 } as const;
 
-const choice = aten("_fused_sdp_choice");
-const cpuForward = aten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu");
-const cpuBackward = aten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu_backward");
-const flashForward = aten<Handle[]>("_scaled_dot_product_flash_attention");
-const flashBackward = aten<Handle[]>("_scaled_dot_product_flash_attention_backward");
-const efficientForward = aten<Handle[]>("_scaled_dot_product_efficient_attention");
-const efficientBackward = aten<Handle[]>("_scaled_dot_product_efficient_attention_backward");
+const choice = internalAten("_fused_sdp_choice");
+const cpuForward = internalAten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu");
+const cpuBackward = internalAten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu_backward");
+const flashForward = internalAten<Handle[]>("_scaled_dot_product_flash_attention");
+const flashBackward = internalAten<Handle[]>("_scaled_dot_product_flash_attention_backward");
+const efficientForward = internalAten<Handle[]>("_scaled_dot_product_efficient_attention");
+const efficientBackward = internalAten<Handle[]>("_scaled_dot_product_efficient_attention_backward");
 const zero = aten("scalar_tensor");
 
 const known = new Map<string, boolean>();

@@ -14,6 +14,7 @@ const weight = aten("weight", "", "gblr");
 const weightBackward = aten<Handle[]>("weight_backward", "", "gblr");
 const packedProduct = aten("packed_product", "", "gblr");
 const panelProduct = aten("panel_product", "", "gblr");
+const tileProduct = aten("tile_product", "", "gblr");
 const livePlan = aten("live_plan", "", "gblr");
 const liveProduct = aten<Handle[]>("live_product", "", "gblr");
 const liveProductBackward = aten<Handle[]>("live_product_backward", "", "gblr");
@@ -42,6 +43,10 @@ export const gblr: KernelTable = {
   [names.PANEL_PRODUCT]: fusedKernel<names.PanelProductInputs, names.PanelProductAttributes>(
     ({ x, valuesIn, runsIn, valuesOut, runsOut, bias }, { blocks, nOut }) =>
       panelProduct(x, valuesIn, runsIn, valuesOut, runsOut, bias ?? null, blocks, nOut),
+  ),
+  [names.TILE_PRODUCT]: fusedKernel<names.TileProductInputs, names.TileProductAttributes>(
+    ({ x, valuesIn, valuesOut, bias }, { tilesIn, tilesOut, blocks, nOut }) =>
+      tileProduct(x, valuesIn, tilesIn, valuesOut, tilesOut, bias ?? null, blocks, nOut),
   ),
   // A GPU multiplies by a dense matrix faster than by parts, and the addon computes the parts in float32.
   [names.LIVE_PLAN]: fusedKernel<names.LivePlanInputs, names.LivePlanAttributes>(

@@ -21,12 +21,13 @@ interface Options {
   rounds: number;
 }
 
-/** Processes, threads of each, and the share of the batch that is trained. */
+/** Processes, threads of each, the share of the batch that is trained, and whether the optimizer's state is divided. */
 const CONTESTANTS = {
-  "one process of one thread": { ranks: 1, threads: 1, share: 1 },
-  "one process of two threads": { ranks: 1, threads: 2, share: 1 },
-  "two processes of one thread": { ranks: 2, threads: 1, share: 1 },
-  "half of the batch, one thread": { ranks: 1, threads: 1, share: 0.5 },
+  "one process of one thread": { ranks: 1, threads: 1, share: 1, shard: false },
+  "one process of two threads": { ranks: 1, threads: 2, share: 1, shard: false },
+  "two processes of one thread": { ranks: 2, threads: 1, share: 1, shard: false },
+  "two processes, `--shard-optimizer`": { ranks: 2, threads: 1, share: 1, shard: true },
+  "half of the batch, one thread": { ranks: 1, threads: 1, share: 0.5, shard: false },
 } as const;
 
 const options = new Command("bun bench/ranks.ts")
@@ -44,6 +45,8 @@ const options = new Command("bun bench/ranks.ts")
 type Name = keyof typeof CONTESTANTS;
 
 const seconds = new Map<Name, number[]>();
+/** bytes of the largest process at its peak */
+const peaks = new Map<Name, number>();
 const folder = await mkdtemp(join(tmpdir(), "gblr-ranks-"));
 try {
   for (let round = 0; round < options.rounds; round++) {
@@ -61,7 +64,7 @@ process.stdout.write(page());
 
 /** Median seconds of a step. */
 async function secondsOf(name: Name, scratch: string): Promise<number> {
-  const { ranks, threads, share } = CONTESTANTS[name];
+  const { ranks, threads, share, shard } = CONTESTANTS[name];
   const { blocks, width, context, steps } = options;
   const batch = options.batch * share;
   const request: PhaseRequest = {
@@ -72,18 +75,19 @@ async function secondsOf(name: Name, scratch: string): Promise<number> {
     batch,
     microBatch: options.batch / 2,
     steps,
+    shard,
     folder: scratch,
   };
   const port = await freePort();
   const answers = await Promise.all(
     Array.from({ length: ranks }, (_, rank) =>
-      runPhase<PhaseAnswer>(
-        [process.execPath, join(import.meta.dirname, "gpt2/phase.ts")],
-        { ...request, folder: `${scratch}-${rank}` },
-        { OMP_NUM_THREADS: `${threads}`, ...(ranks > 1 && environment(rank, ranks, port)) },
-      ),
+      runPhase<PhaseAnswer>([process.execPath, join(import.meta.dirname, "gpt2/phase.ts")], request, {
+        OMP_NUM_THREADS: `${threads}`,
+        ...(ranks > 1 && environment(rank, ranks, port)),
+      }),
     ),
   );
+  peaks.set(name, Math.max(...answers.map(({ peakBytes }) => peakBytes), peaks.get(name) ?? 0));
   return (batch * context) / steadyRate((answers[0] as PhaseAnswer).rates);
 }
 
@@ -98,7 +102,7 @@ function environment(rank: number, size: number, port: number): Record<string, s
 function page(): string {
   const { blocks, width, context, batch, rounds, steps } = options;
   const of = (name: Name) => median(seconds.get(name) as number[]);
-  const [one, , two, half] = (Object.keys(CONTESTANTS) as Name[]).map(of) as [number, number, number, number];
+  const [one, , two, , half] = (Object.keys(CONTESTANTS) as Name[]).map(of) as [number, number, number, number, number];
   const parameters = 50_257 * width + context * width + 12 * blocks * width ** 2;
   const machine = inspectMachine();
   return [
@@ -108,8 +112,11 @@ function page(): string {
     `${machine.cpu}, ${machine.cores} cores; medians of ${rounds} rounds of ${steps} steps.`,
     "",
     ...markdownTable(
-      ["contestant", "seconds a step", "over one process of one thread"],
-      (Object.keys(CONTESTANTS) as Name[]).map((name) => [name, of(name).toFixed(3), (one / of(name)).toFixed(2)]),
+      ["contestant", "seconds a step", "over one process of one thread", "peak memory of the largest process, MB"],
+      (Object.keys(CONTESTANTS) as Name[]).map((name) => [
+        ...[name, of(name).toFixed(3), (one / of(name)).toFixed(2)],
+        ((peaks.get(name) as number) / 1e6).toFixed(0),
+      ]),
     ),
     "",
     `Efficiency of two processes: ${((100 * one) / (2 * two)).toFixed(0)} %. Each step exchanges about`,

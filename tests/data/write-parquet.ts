@@ -30,6 +30,7 @@ export function parquetFile(groups: Columns[], options: keyof typeof CODECS | Pa
   const parts: Uint8Array[] = [utf8("PAR1")];
   let offset = 4;
   const rowGroups = groups.map((columns) => {
+    let bytes = 0;
     const chunks = leavesOf(columns).map(({ path, values }) => {
       const [number, compress] = CODECS[codec];
       const body = pageBody(values);
@@ -44,6 +45,7 @@ export function parquetFile(groups: Columns[], options: keyof typeof CODECS | Pa
       parts.push(Uint8Array.from(header.bytes), stored);
       offset += header.bytes.length + stored.length;
       const sizes = [header.bytes.length + body.length, offset - place];
+      bytes += sizes[0] as number;
       const about = struct(
         [1, i32(TYPES[kindOf(values)])],
         [2, list([i32(0)])],
@@ -56,7 +58,7 @@ export function parquetFile(groups: Columns[], options: keyof typeof CODECS | Pa
       );
       return struct([2, i64(place)], [3, about]);
     });
-    return struct([1, list(chunks)], [2, i64(offset)], [3, i64(rowsIn(columns))]);
+    return struct([1, list(chunks)], [2, i64(bytes)], [3, i64(rowsIn(columns))]);
   });
   const first = groups[0] as Columns;
   const columns = Object.entries(first).flatMap(([name, values]) => [

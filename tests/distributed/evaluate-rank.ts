@@ -1,11 +1,7 @@
-// One process of tests/distributed/evaluation.test.ts: measures small models, alone or as a rank. The task is JSON in the
-// first argument; the answer is one line.
+// One process of tests/distributed/evaluation.test.ts: measures small models, alone or as a rank. See reply.ts.
 
-import process from "node:process";
 import { imageLoader } from "../../workbench/data/images/index.ts";
 import { type TokenFile, tokenWindows } from "../../workbench/data/index.ts";
-import { placeOf } from "../../workbench/distributed/place.ts";
-import { ProcessGroup } from "../../workbench/distributed/process-group.ts";
 import { openEngine } from "../../workbench/engine/index.ts";
 import { accuracy } from "../../workbench/evaluate/accuracy.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
@@ -13,7 +9,7 @@ import { formChoices } from "../../workbench/structures/inference/choice.ts";
 import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { livelier, structured, TINY, tinyGpt2 } from "../models/tiny.ts";
-import { reply } from "./start.ts";
+import { join, reply } from "./reply.ts";
 
 export interface EvaluateTask {
   what: "texts" | "text" | "images" | "forms";
@@ -45,8 +41,7 @@ function windowsOf(context: number, token = 0) {
 
 async function answerTo({ what, dataset, token, stopped }: EvaluateTask): Promise<unknown[]> {
   await openEngine({ engine: "torch", threads: 1 });
-  const place = placeOf(process.env);
-  const ranks = place && (await ProcessGroup.join(place, { timeout: 60 }));
+  const ranks = await join(60);
   const stop = new AbortController();
   const sharing = { ranks, signal: stop.signal, clock };
   const results: unknown[] = [];

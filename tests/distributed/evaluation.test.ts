@@ -8,15 +8,13 @@ import { buildState } from "../../native/build-state.ts";
 import { madeImages } from "../data/images/made-images.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import type { EvaluateTask } from "./evaluate-rank.ts";
-import { answers as answersOf } from "./start.ts";
+import { workersOf } from "./workers.ts";
 
 const state = buildState();
 const PATIENCE = 120_000;
 const at = temporaryFolder();
+const answers: (task: EvaluateTask, size: number) => Promise<unknown[]> = workersOf("evaluate-rank.ts");
 if (state.state !== "built") console.log("shared evaluation is not tested: the native engine is not built");
-
-/** The answers of evaluate-rank.ts; `size` 0 is one process that is no rank. */
-const answers = (task: EvaluateTask, size: number) => answersOf("evaluate-rank.ts", task, size);
 
 describe.skipIf(state.state !== "built")("evaluation over processes", () => {
   test(

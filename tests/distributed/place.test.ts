@@ -1,7 +1,7 @@
 // The place of a process, by the environments that torchrun, Kubernetes' PyTorchJob and Slurm make.
 
 import { describe, expect, test } from "bun:test";
-import { firstNode, placeOf, tasksPerNode } from "../../workbench/distributed/place.ts";
+import { environmentAlone, firstNode, placeOf, tasksPerNode } from "../../workbench/distributed/place.ts";
 
 const TORCHRUN = {
   ...{ RANK: "5", WORLD_SIZE: "8", LOCAL_RANK: "1", LOCAL_WORLD_SIZE: "4", MASTER_ADDR: "gpu1", MASTER_PORT: "29500" },
@@ -72,4 +72,24 @@ test.each([
 test("tasks of nodes are written out", () => {
   expect(tasksPerNode("2(x3),1")).toEqual([2, 2, 2, 1]);
   expect(tasksPerNode("4")).toEqual([4]);
+});
+
+describe("the environment of a child that is on its own", () => {
+  test("has no launcher's variables, so that the child is not one of several", () => {
+    for (const environment of [TORCHRUN, SLURM]) {
+      const child = environmentAlone({ ...environment, HOME: "/home/ada" }, placeOf(environment));
+      expect(placeOf(child)).toBeUndefined();
+      expect(child.HOME).toBe("/home/ada");
+    }
+  });
+
+  test("shows one GPU: that of the process among those that are visible", () => {
+    const visible = (devices?: string) =>
+      environmentAlone({ ...TORCHRUN, CUDA_VISIBLE_DEVICES: devices }, placeOf(TORCHRUN)).CUDA_VISIBLE_DEVICES;
+    expect([visible(), visible("4,6"), visible("GPU-5f")]).toEqual(["1", "6", "GPU-5f"]);
+  });
+
+  test("is that of the process if that is the only one", () => {
+    expect(environmentAlone({ HOME: "/home/ada", EMPTY: undefined }, undefined)).toEqual({ HOME: "/home/ada" });
+  });
 });

@@ -4,31 +4,72 @@
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { buildState } from "../../native/build-state.ts";
+import { type Backend, reasonAgainstNccl } from "../../workbench/distributed/process-group.ts";
+import { loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
 import { openEngine } from "../../workbench/engine/index.ts";
 import type { RankTask } from "./rank.ts";
-import { answers as answersOf } from "./start.ts";
+import { workersOf } from "./workers.ts";
 
 const state = buildState();
 const PATIENCE = 120_000;
 if (state.state !== "built") console.log("process groups are not tested: the native engine is not built");
+const addon = state.state === "built" ? loadAddon().addon : undefined;
+const hasNccl = addon?.hasNccl() === true;
+const gpus = hasNccl ? (addon?.cudaDevices().length ?? 0) : 0;
+if (gpus === 0)
+  console.log(`NCCL is not tested: ${hasNccl ? "there is no GPU" : "the native engine is built without it"}`);
 
-/** The answers of rank.ts. */
-const answers = (task: RankTask, size: number, started = size) => answersOf("rank.ts", task, size, { started });
+const workers = workersOf("rank.ts");
+const answers = (task: RankTask, size: number, started = size) => workers(task, size, { started });
 
 describe.skipIf(state.state !== "built")("a process group", () => {
+  const collectives = (size: number, backend: Backend = "gloo"): unknown[] => {
+    const ranks = Array.from({ length: size }, (_, rank) => rank);
+    const sum = ranks.reduce((a, b) => a + b, 0);
+    const expected = [
+      backend,
+      [sum + size, 10 * size],
+      [sum],
+      [size - 1, 0],
+      [42],
+      ranks.flatMap((rank) => [rank, rank ** 2]),
+    ];
+    return ranks.map(() => expected);
+  };
+
   test.each([2, 3])(
     "of %p reduces, broadcasts and gathers tensors in place",
     async (size) => {
-      const ranks = Array.from({ length: size }, (_, rank) => rank);
-      const sum = ranks.reduce((a, b) => a + b, 0);
-      const expected = [
-        [sum + size, 10 * size],
-        [sum],
-        [size - 1, 0],
-        [42],
-        ranks.flatMap((rank) => [rank, rank ** 2]),
-      ];
-      expect(await answers({ what: "collectives", timeout: 60 }, size)).toEqual(ranks.map(() => expected));
+      const expected = collectives(size);
+      expect(await answers({ what: "collectives", timeout: 60, backend: "gloo" }, size)).toEqual(expected);
+    },
+    PATIENCE,
+  );
+
+  test.skipIf(gpus === 0)(
+    "on GPUs does so through NCCL",
+    async () => {
+      const size = Math.min(gpus, 2);
+      expect(await answers({ what: "collectives", timeout: 60, onGpus: true }, size)).toEqual(
+        collectives(size, "nccl"),
+      );
+    },
+    PATIENCE,
+  );
+
+  test("uses NCCL only if every rank has a GPU that no other one has", () => {
+    expect(reasonAgainstNccl([{ gpu: "a" }, { gpu: "b" }, { gpu: "c" }])).toBeUndefined();
+    expect(reasonAgainstNccl([{ gpu: "a" }, { gpu: "b" }, { gpu: "a" }])).toBe("ranks 0 and 2 of 3 have the same GPU");
+    expect(reasonAgainstNccl([{ gpu: "a" }, { lacks: "computes on the CPU" }])).toBe("rank 1 of 2 computes on the CPU");
+  });
+
+  test.skipIf(gpus > 0)(
+    "says which rank cannot use NCCL when it is asked for",
+    async () => {
+      const why = hasNccl ? "computes on the CPU" : "is built without NCCL";
+      const error = `NCCL cannot be used: rank 0 of 2 ${why}; give each process a GPU of its own and a build with NCCL (docs/distributed.md), or set GBLR_RANKS_BACKEND=gloo`;
+      const found = await answers({ what: "collectives", timeout: 60, backend: "nccl" }, 2);
+      expect(found).toEqual([{ error }, { error }]);
     },
     PATIENCE,
   );
@@ -78,6 +119,39 @@ describe.skipIf(state.state !== "built")("a process group", () => {
     PATIENCE,
   );
 
+  test.each([2, 3])(
+    "of %p exchanges the variables of their owners, bit by bit, in several rounds",
+    async (size) => {
+      const ranks = (await answers({ what: "exchange", timeout: 60 }, size)) as {
+        owned: number[];
+        ends: number[][];
+        bits: number[];
+      }[];
+      const ownerOf = (i: number) => ranks.findIndex(({ owned }) => owned.includes(i));
+      const bits = [...new Int32Array(Float32Array.of(-0, 1e-42, 3.4028234663852886e38, 1 / 3).buffer)];
+      for (const [rank, answer] of ranks.entries()) {
+        const exchanged = Array.from({ length: 8 }, (_, i) => [ownerOf(i) + 1, ownerOf(i) + 1]);
+        expect(answer.ends).toEqual([...exchanged, [rank + 1, rank + 1]]);
+        expect(answer.bits).toEqual(bits);
+      }
+      expect(ranks.flatMap(({ owned }) => owned).sort((a, b) => a - b)).toEqual([...Array(10).keys()]);
+    },
+    PATIENCE,
+  );
+
+  test(
+    "gives up after its timeout when a rank is silent",
+    async () => {
+      // Ranks that have met before meet again within it, on a busy machine too.
+      const [first] = await answers({ what: "wait", timeout: 5 }, 2);
+      expect(first).toEqual({
+        error:
+          "rank 0 of 2: allReduce in step 3 failed: another rank did not answer within 5 s; see the output of the other ranks for the first error",
+      });
+    },
+    PATIENCE,
+  );
+
   test(
     "ends on all ranks with one line when one of them is killed",
     async () => {
@@ -86,18 +160,6 @@ describe.skipIf(state.state !== "built")("a process group", () => {
       const line = (rank: number) =>
         `rank ${rank} of 3: allReduce in step 3 failed: another rank has ended; see the output of the other ranks for the first error`;
       expect([first, second]).toEqual([{ error: line(0) }, { error: line(1) }]);
-    },
-    PATIENCE,
-  );
-
-  test(
-    "gives up after its timeout when a rank is silent",
-    async () => {
-      const [first] = await answers({ what: "wait", timeout: 5 }, 2);
-      expect(first).toEqual({
-        error:
-          "rank 0 of 2: allReduce in step 3 failed: another rank did not answer within 5 s; see the output of the other ranks for the first error",
-      });
     },
     PATIENCE,
   );

@@ -1,18 +1,19 @@
 // Training over two and three processes of this machine: the same numbers as one process, and what happens when one of
 // them stops, ends, or has other settings.
 
-import { describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { buildState } from "../../native/build-state.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { timelessMetrics } from "../train/runs.ts";
-import { answers } from "./start.ts";
 import type { TrainAnswer, TrainTask } from "./train-rank.ts";
+import { workersOf } from "./workers.ts";
 
 const state = buildState();
 const PATIENCE = 240_000;
 const TIMEOUT = 60;
 const at = temporaryFolder();
+const answers = workersOf("train-rank.ts");
 if (state.state !== "built") console.log("training over processes is not tested: the native engine is not built");
 
 type Answer = TrainAnswer | { error: string } | { ended: string | number };
@@ -20,7 +21,7 @@ type Answer = TrainAnswer | { error: string } | { ended: string | number };
 /** The answers of all ranks; `size` 0 is one process that is no rank. */
 async function trained(folder: string, size: number, task: Partial<TrainTask> = {}): Promise<Answer[]> {
   const whole: TrainTask = { folder: at(folder), changes: { microBatch: 6 }, timeout: TIMEOUT, ...task };
-  return (await answers("train-rank.ts", whole, size)) as Answer[];
+  return (await answers(whole, size)) as Answer[];
 }
 
 /** The answers of ranks that have all come to the end. */
@@ -38,10 +39,14 @@ function furthest(a: readonly number[], b: readonly number[]): number {
 }
 
 describe.skipIf(state.state !== "built")("training over processes", () => {
+  let alone: TrainAnswer;
+  beforeAll(async () => {
+    [alone] = ended(await trained("alone", 0)) as [TrainAnswer];
+  }, PATIENCE);
+
   test(
     "is bit-equal with two to one process that accumulates the same two micro-batches",
     async () => {
-      const [alone] = ended(await trained("alone", 0)) as [TrainAnswer];
       const [first, second] = ended(await trained("two", 2)) as [TrainAnswer, TrainAnswer];
       expect(alone.losses.length).toBe(24);
       expect(first).toEqual(alone);
@@ -59,11 +64,11 @@ describe.skipIf(state.state !== "built")("training over processes", () => {
     async () => {
       // Batches of 12, and one of 4 at the end of an epoch, in micro-batches of 3: some ranks have more than others.
       const changes = { microBatch: 3 };
-      const [alone] = ended(await trained("alone-of-3", 0, { changes })) as [TrainAnswer];
+      const [one] = ended(await trained("alone-of-3", 0, { changes })) as [TrainAnswer];
       const three = ended(await trained("three", 3, { changes }));
       const again = ended(await trained("three-again", 3, { changes }));
       for (const { numbers } of [...three, ...again]) expect(numbers).toEqual((three[0] as TrainAnswer).numbers);
-      expect(furthest((three[0] as TrainAnswer).losses, alone.losses)).toBeLessThan(1e-5);
+      expect(furthest((three[0] as TrainAnswer).losses, one.losses)).toBeLessThan(1e-5);
     },
     PATIENCE,
   );
@@ -72,10 +77,10 @@ describe.skipIf(state.state !== "built")("training over processes", () => {
     "gives ranks without items nothing to do, where a step has fewer micro-batches than ranks",
     async () => {
       const changes = { microBatch: 12 };
-      const [alone] = ended(await trained("alone-of-12", 0, { changes })) as [TrainAnswer];
+      const [one] = ended(await trained("alone-of-12", 0, { changes })) as [TrainAnswer];
       const [first, second] = ended(await trained("idle", 2, { changes })) as [TrainAnswer, TrainAnswer];
-      expect(first).toEqual(alone);
-      expect(second.numbers).toEqual(alone.numbers);
+      expect(first).toEqual(one);
+      expect(second.numbers).toEqual(one.numbers);
     },
     PATIENCE,
   );
@@ -83,7 +88,6 @@ describe.skipIf(state.state !== "built")("training over processes", () => {
   test(
     "ends on all when one is killed, and goes on from the checkpoint with another number of processes",
     async () => {
-      const [alone] = ended(await trained("whole", 0)) as [TrainAnswer];
       const [first, killed] = await trained("killed", 2, { rank: 1, killed: 9 });
       expect(killed).toEqual({ ended: "SIGKILL" });
       expect(first).toEqual({
@@ -93,7 +97,7 @@ describe.skipIf(state.state !== "built")("training over processes", () => {
       const [resumed] = ended(await trained("killed", 0)) as [TrainAnswer];
       expect(resumed.events[0]).toBe("resumed 8");
       expect(resumed.numbers).toEqual(alone.numbers);
-      expect(await metricsOf("killed")).toEqual(await metricsOf("whole"));
+      expect(await metricsOf("killed")).toEqual(await metricsOf("alone"));
     },
     PATIENCE,
   );
@@ -104,7 +108,6 @@ describe.skipIf(state.state !== "built")("training over processes", () => {
       const stopped = ended(await trained("stopped", 2, { rank: 1, stopped: 5 }));
       for (const { events } of stopped) expect(events.at(-1)).toBe("interrupted 5");
       expect(stopped[0]?.events).toContain("checkpoint 5");
-      const [alone] = ended(await trained("not-stopped", 0)) as [TrainAnswer];
       const resumed = ended(await trained("stopped", 2));
       for (const { events, numbers } of resumed) {
         expect(events[0]).toBe("resumed 5");

@@ -212,6 +212,31 @@ forEachEngine("fit's events", (_, { name }) => {
     model.dispose();
   });
 
+  test("write samples after each evaluation, once a step also where a run goes on from before them", async () => {
+    const model = smallModel();
+    const folder = newFolder();
+    const stop = new AbortController();
+    const modes: string[] = [];
+    const evaluation = {
+      every: { steps: 4 },
+      run: async () => ({ test: { nll: 1 } }),
+      samples: async () => {
+        modes.push(String(model.masks.mode));
+        return [{ prompt: "a", text: `b${modes.length}` }];
+      },
+    };
+    const options = fullOptions(model, folder, { evaluation, signal: stop.signal });
+    for await (const event of fit(options)) if (event.kind === "sample" && event.step === 8) stop.abort();
+    const { signal, ...unsignalled } = options;
+    const events = kinds(await collect({ ...unsignalled, length: { steps: 24 } }));
+    expect(events.at(events.indexOf("sample") - 1)).toBe("evaluation");
+    expect(new Set(modes)).toEqual(new Set(["eval"]));
+    const samples = (await timelessMetrics(folder)).filter(({ kind }) => kind === "sample");
+    expect(samples.map(({ step }) => step)).toEqual([0, 4, 8, 12, 16, 20, 24]);
+    expect(samples[0]).toMatchObject({ prompt: "a", text: "b1" });
+    model.dispose();
+  });
+
   test("stop at an evaluation that is not finite, and pass on an evaluation's own error", async () => {
     const model = smallModel();
     const run = (values: () => Promise<Record<string, Record<string, number>>>) =>

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
-import { drawMix, type ImageLoader, imageLoader, seedWithin } from "../../workbench/data/images/index.ts";
+import { drawMix, type ImageLoader, imageLoader } from "../../workbench/data/images/index.ts";
+import { seedWithin } from "../../workbench/data/random.ts";
 import { classifierLogits } from "../../workbench/models/index.ts";
 import { fit, type ImageTaskOptions, imageTask } from "../../workbench/train/index.ts";
 import { smallResnet, smallVit, VIT } from "../architectures/small-vision.ts";
@@ -43,7 +44,7 @@ forEachEngine("the image task", (_, under) => {
     const model = smallVit();
     const task = imageTask({ model, loader, labelSmoothing: 0.1, dropout: false });
     expect([task.length, task.unit]).toEqual([20, { name: "images", perItem: 1 }]);
-    const batch = await task.read(ITEMS, { seed: 3 });
+    const batch = await task.read(ITEMS, { seed: 3, step: 0, index: 0 });
     const logits = tf.tidy(() => classifierLogits(model, batch.pixels as tf.Tensor4D)).arraySync() as number[][];
     const labels = (batch.labels as tf.Tensor).arraySync() as number[];
     expect(labels).toEqual(ITEMS.map((item) => loader.images.label(item)));
@@ -58,7 +59,7 @@ forEachEngine("the image task", (_, under) => {
     for (const mixing of [{ mixup: 0.8 }, { cutmix: 1 }] as Partial<ImageTaskOptions<never>>[]) {
       const task = imageTask({ model, loader, labelSmoothing: 0.1, dropout: false, ...mixing });
       const [seed, before] = [5, liveTensors().tensors];
-      const batch = await task.read(ITEMS, { seed });
+      const batch = await task.read(ITEMS, { seed, step: 0, index: 0 });
       expect(liveTensors().tensors).toBe(before + 2);
       const plain = await loader.read(ITEMS, { seed });
       const mix = drawMix(mixing, { size: EDGE, seed: seedWithin(seed, 0x6d697865) });
@@ -103,7 +104,7 @@ forEachEngine("the image task", (_, under) => {
       const options = { model, loader, labelSmoothing: 0.1, dropout: false, ...mixing };
       const task = imageTask({ ...options, teacher: { model: teacher as never, ...teaching } });
       expect(task.settings).toMatchObject({ temperature: 3, "teacher weight": 0.4 });
-      const batch = await task.read(ITEMS, { seed: 5 });
+      const batch = await task.read(ITEMS, { seed: 5, step: 0, index: 0 });
       const seen = (by: typeof model) =>
         tf.tidy(() => classifierLogits(by, batch.pixels as tf.Tensor4D)).arraySync() as number[][];
       const [own, wanted] = [seen(model), seen(teacher)];

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { findCheckpoint } from "../../workbench/train/checkpoint.ts";
+import { findCheckpoint, restore } from "../../workbench/train/checkpoint.ts";
 
 const FIXTURE = join(import.meta.dir, "../fixtures/formats/v1/checkpoint");
 const STATE = "step-0000000007.json";
@@ -28,7 +28,7 @@ test("a checkpoint of version 1 is read whole", async () => {
     ["first/h.0.weight", tf.variable(tf.zeros([2, 2]))],
     ["parameter/h.0.spans", tf.variable(tf.zeros([3], "int32"), false)],
   ]);
-  await checkpoint?.restore(variables);
+  await restore(FIXTURE, checkpoint?.tensors ?? [], variables);
   const values = await Promise.all([...variables.values()].map(async (variable) => [...(await variable.data())]));
   expect(values).toEqual([
     [1, -2.5, 0.125, Math.fround(3e-8)],
@@ -38,13 +38,38 @@ test("a checkpoint of version 1 is read whole", async () => {
   tf.dispose([...variables.values()]);
 });
 
+test("a checkpoint of version 2, of two processes, is read whole, or in the parts that a process asks for", async () => {
+  await openEngine({ engine: "cpu" });
+  const folder = FIXTURE.replace("v1", "v2");
+  const { checkpoint, passedOver } = await findCheckpoint(folder);
+  expect({ step: checkpoint?.run.step, passedOver }).toEqual({ step: 7, passedOver: [] });
+  const names = ["parameter/h.0.bias", "first/h.0.bias", "second/h.0.bias"];
+  const variables = new Map(names.map((name) => [name, tf.variable(tf.zeros([2]))]));
+  variables.set("first/h.0.weight", tf.variable(tf.zeros([2, 2])));
+  await restore(folder, checkpoint?.tensors ?? [], variables);
+  const values = await Promise.all([...variables.values()].map(async (variable) => [...(await variable.data())]));
+  expect(values).toEqual([
+    [4, 5],
+    [0.25, -8],
+    [6, 7],
+    [0.5, 0, -1, 2],
+  ]);
+  const other = new Map([...variables, ["second/h.1.bias", tf.variable(tf.zeros([2]))] as const]);
+  for (const variable of other.values()) variable.assign(tf.zerosLike(variable));
+  await expect(restore(folder, checkpoint?.tensors ?? [], other)).rejects.toThrow(
+    /step-0000000007\.safetensors: "second\/h\.1\.bias" is missing as float32 \(2\); start a new run$/,
+  );
+  for (const variable of other.values()) expect([...(await variable.data())].every((value) => value === 0)).toBe(true);
+  tf.dispose([...other.values()]);
+});
+
 test("one of another version is refused by its name, although there is an older one", async () => {
   const folder = join(root, "newer");
   await cp(FIXTURE, folder, { recursive: true });
   const state = JSON.parse(await readFile(join(folder, STATE), "utf8"));
   const newer = join(folder, "step-0000000009.json");
-  await writeFile(newer, JSON.stringify({ ...state, version: 2 }));
+  await writeFile(newer, JSON.stringify({ ...state, version: 3 }));
   await expect(findCheckpoint(folder)).rejects.toThrow(
-    `${newer}: version must be 1, is 2; a newer version of gblr wrote it: update gblr, or start a new run`,
+    `${newer}: version must be 2, is 3; a newer version of gblr wrote it: update gblr, or start a new run`,
   );
 });

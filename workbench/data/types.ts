@@ -1,6 +1,8 @@
 // The interfaces of text data: tokenizer, token file, windows of tokens, and the options and events of opening a data
 // set.
 
+import type { ProcessGroup } from "../distributed/process-group.ts";
+
 /** Words and bytes of the text of some tokens: the denominators of perplexity per word and per byte. */
 export interface TextCounts {
   /** number of words: maximal runs of characters other than white space */
@@ -101,9 +103,15 @@ export interface TextTokensOptions {
   /** folder for token files; created if it does not exist */
   cache: string;
   /**
-   * worker threads, 0 for none. Default: none for small texts, else one per core, at most 16. Ids do not depend on it
+   * worker threads, 0 for none. Default: none for small texts, else one per core, at most 16. Ids do not depend on it. Of
+   * several ranks on one machine each has a share of its cores
    */
   workers?: number | undefined;
+  /**
+   * the processes of the run, all of which open the same text at the same time: large texts are dealt over them, small
+   * ones are tokenized once for each cache folder. Default: this one does all
+   */
+  ranks?: ProcessGroup | undefined;
   signal?: AbortSignal | undefined;
 }
 

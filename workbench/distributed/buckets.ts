@@ -1,11 +1,11 @@
 // Sums gradients over the ranks of a run while earlier layers are still being computed. Gradients are put into buckets,
 // as by PyTorch's DistributedDataParallel (Li et al. 2020, arXiv 2006.15704), so that few large messages are sent.
 
-import { concat, keep, reshape, split, type Tensor, tensor1d, tidy, type Variable, zeros } from "@tensorflow/tfjs-core";
+import { keep, type Tensor, tensor1d, tidy, type Variable, zeros } from "@tensorflow/tfjs-core";
+import { BUCKET_BYTES, bucketsOf, packed, unpacked } from "./flat.ts";
 import type { ProcessGroup } from "./process-group.ts";
 
-/** Bytes of a bucket; the first one, whose gradients are complete first, is smaller. PyTorch's defaults. */
-const BUCKET_BYTES = 25 * 2 ** 20;
+/** Bytes of the first bucket, whose gradients are complete first. PyTorch's default. */
 const FIRST_BYTES = 2 ** 20;
 
 interface Bucket {
@@ -29,7 +29,8 @@ export class GradientBuckets {
     this.group = group;
     this.variables = variables;
     // Buckets are sent in one order, as all ranks must start the same collectives. That of the backward pass is best.
-    this.buckets = bucketsOf([...variables].reverse());
+    const reversed = [...variables].reverse();
+    this.buckets = bucketsOf(reversed, { bytes: BUCKET_BYTES, first: FIRST_BYTES }).map((own) => ({ variables: own }));
   }
 
   /** Takes over the gradient of a variable, and starts the buckets that are complete. */
@@ -52,7 +53,7 @@ export class GradientBuckets {
       await this.group.allReduce([flags], "max");
       await Promise.all(this.buckets.map(({ done }) => done));
       const isReached = await flags.data();
-      const sums = new Map(this.buckets.flatMap(unpacked));
+      const sums = new Map(this.buckets.flatMap(sumsOf));
       return new Map(
         this.variables.flatMap((variable, i): [Variable, Tensor][] => {
           const sum = sums.get(variable) as Tensor;
@@ -81,7 +82,7 @@ export class GradientBuckets {
   private start(bucket: Bucket): void {
     const { variables } = bucket;
     bucket.flat = tidy(() =>
-      keep(concat(variables.map((variable) => reshape(this.gradients.get(variable) ?? zeros(variable.shape), [-1])))),
+      packed(variables.map((variable) => this.gradients.get(variable) ?? zeros(variable.shape))),
     );
     for (const variable of variables) {
       this.gradients.get(variable)?.dispose();
@@ -94,25 +95,6 @@ export class GradientBuckets {
   }
 }
 
-function bucketsOf(variables: readonly Variable[]): Bucket[] {
-  const buckets: Bucket[] = [];
-  let free = 0;
-  for (const variable of variables) {
-    const bytes = 4 * variable.size;
-    if (bytes > free) {
-      free = buckets.length === 0 ? FIRST_BYTES : BUCKET_BYTES;
-      buckets.push({ variables: [] });
-    }
-    buckets.at(-1)?.variables.push(variable);
-    free -= bytes;
-  }
-  return buckets;
-}
-
-function unpacked({ variables, flat }: Bucket): [Variable, Tensor][] {
-  return tidy(() => {
-    const sizes = variables.map(({ size }) => size);
-    const parts = split(flat as Tensor, sizes);
-    return variables.map((variable, i) => keep(reshape(parts[i] as Tensor, variable.shape)));
-  }).map((sum, i) => [variables[i] as Variable, sum]);
+function sumsOf({ variables, flat }: Bucket): [Variable, Tensor][] {
+  return tidy(() => unpacked(flat as Tensor, variables).map(keep)).map((sum, i) => [variables[i] as Variable, sum]);
 }

@@ -42,6 +42,27 @@ export function placeOf(environment: Environment): Place | undefined {
   return checked(fromSlurm(environment));
 }
 
+/**
+ * The environment of a child process that is not one of several itself. It sees only the GPU of this process.
+ * @param place of this process. Default: it is the only one, and the environment stays as it is
+ */
+export function environmentAlone(environment: Environment, place: Place | undefined): Record<string, string> {
+  const entries = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  if (!place) return Object.fromEntries(entries);
+  const ofLauncher =
+    /^(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT|SLURM_PROCID|SLURM_NTASKS)$/;
+  const index = gpuOf(environment, place);
+  return {
+    ...Object.fromEntries(entries.filter(([name]) => !ofLauncher.test(name))),
+    CUDA_VISIBLE_DEVICES: environment.CUDA_VISIBLE_DEVICES?.split(",")[index] ?? `${index}`,
+  };
+}
+
+/** The number of a process's GPU among those that it sees: Slurm may show each process its own one only. */
+export function gpuOf({ CUDA_VISIBLE_DEVICES: visible }: Environment, { localRank }: Place): number {
+  return visible === undefined ? localRank : localRank % visible.split(",").length;
+}
+
 function fromTorchrun(environment: Environment): Place {
   expectAll(environment, TORCHRUN, "start with `torchrun --no-python`, or set all of them");
   const { MASTER_ADDR = "", TORCHELASTIC_USE_AGENT_STORE } = environment;

@@ -15,6 +15,23 @@ export interface Sharing {
 export const isOwn = (ranks: ProcessGroup | undefined, piece: number): boolean =>
   ranks === undefined || piece % ranks.size === ranks.rank;
 
+/**
+ * Deals pieces such that all processes have about the same: the largest first, each to the process that has least.
+ * @param sizes of the pieces. Pieces of one size are dealt in their order
+ * @param count of the processes
+ * @returns the rank of each piece
+ */
+export function dealtBySize(sizes: readonly number[], count: number): number[] {
+  const loads = new Array<number>(count).fill(0);
+  const ranks = new Array<number>(sizes.length);
+  for (const [piece, size] of [...sizes.entries()].sort(([, a], [, b]) => b - a)) {
+    const rank = loads.indexOf(Math.min(...loads));
+    (loads[rank] as number) += size;
+    ranks[piece] = rank;
+  }
+  return ranks;
+}
+
 /** How the share of a process ended. */
 type Outcome<Result> = { result: Result } | { stopped: true } | { failure: string };
 
@@ -29,14 +46,56 @@ type Outcome<Result> = { result: Result } | { stopped: true } | { failure: strin
 export async function* shared<Event, Result>(
   during: string,
   work: AsyncGenerator<Event, Result>,
-  { ranks, signal }: Sharing,
+  sharing: Sharing,
 ): AsyncGenerator<Event, Result[]> {
-  if (!ranks) return [yield* work];
+  const { ranks } = sharing;
+  const before = ranks?.during;
+  if (ranks) ranks.during = during;
+  let own: () => Result;
+  try {
+    const result = yield* work;
+    own = () => result;
+  } catch (thrown) {
+    own = () => {
+      throw thrown;
+    };
+  }
+  const results = await gathered(during, async () => own(), sharing);
+  if (ranks) ranks.during = before;
+  return results;
+}
+
+/**
+ * Like `shared`, for work that each process does for itself: none goes on before all have done it.
+ * @returns the result of this process, which is not exchanged and may be anything
+ */
+export async function* together<Event, Result>(
+  during: string,
+  work: AsyncGenerator<Event, Result>,
+  sharing: Sharing,
+): AsyncGenerator<Event, Result> {
+  const results: Result[] = [];
+  const done = async function* (): AsyncGenerator<Event, true> {
+    results.push(yield* work);
+    return true;
+  };
+  yield* shared(during, done(), sharing);
+  return results[0] as Result;
+}
+
+/** Like `shared`, for work without progress. */
+export async function gathered<Result>(
+  during: string,
+  work: () => Promise<Result>,
+  { ranks, signal }: Sharing,
+): Promise<Result[]> {
+  if (!ranks) return [await work()];
+  const before = ranks.during;
   ranks.during = during;
   let outcome: Outcome<Result>;
   let error: unknown;
   try {
-    outcome = { result: yield* work };
+    outcome = { result: await work() };
   } catch (thrown) {
     error = thrown;
     outcome = signal?.aborted ? { stopped: true } : { failure: (thrown as Error).message };
@@ -46,6 +105,7 @@ export async function* shared<Event, Result>(
     throw error ?? lost;
   });
   if (error !== undefined) throw error;
+  ranks.during = before;
   const outcomes = texts.map((text) => JSON.parse(text) as Outcome<Result>);
   return outcomes.map((each, rank) => {
     if ("result" in each) return each.result;

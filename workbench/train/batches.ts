@@ -55,8 +55,8 @@ export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): Asy
 }
 
 async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
-  const { items, readSeed: seed } = batch;
-  return { batch, tensors: items.length === 0 ? {} : await task.read(items, { seed }) };
+  const { items, readSeed: seed, step, index } = batch;
+  return { batch, tensors: items.length === 0 ? {} : await task.read(items, { seed, step, index }) };
 }
 
 /** The loss and the gradients of one step. */

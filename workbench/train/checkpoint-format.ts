@@ -1,7 +1,9 @@
-// The format of checkpoints. One file contains the tensors: all parameters of the model and the moments of the trained
-// ones, or with adapters only these, the buffers and the parameters that are trained in full, with their moments.
-// Tensors are read from the device one at a time during writing. A second file contains the state, and the name, size
-// and SHA-256 of the first file. The state is written last, so a checkpoint exists if its state exists.
+// The format of checkpoints. Files of tensors contain all parameters of the model and the moments of the trained ones, or
+// with adapters only these, the buffers and the parameters that are trained in full, with their moments. One process
+// writes one file of tensors. Of several, the first one writes the parameters, and each one the moments of those that it
+// owns. Tensors are read from the device one at a time during writing. A last file contains the state, and the name, size
+// and SHA-256 of each file of tensors. It is written when all others are complete, so a checkpoint exists if its state
+// exists.
 
 import { createHash, type Hash } from "node:crypto";
 import { tensor, type Variable } from "@tensorflow/tfjs-core";
@@ -38,36 +40,60 @@ export const RUN_STATE = z.object({
   frozen: z.boolean(),
   /** measured forms of large layers in evaluations, so that those after resuming have the same rounding */
   forms: MEASURED_FORMS.optional(),
+  /** positions in data that is read in order, by the number of the micro-batch */
+  data: z.record(z.string(), z.unknown()).optional(),
   settings: z.record(z.string(), setting),
   /** SHA-256 of the settings */
   settingsHash: z.string(),
 });
 
 export const CHECKPOINT_FORMAT = "gblr-training-checkpoint";
-export const CHECKPOINT_VERSION = 1;
+/** The version of checkpoints that several processes have written, and the last one. */
+const SHARDED_VERSION = 2;
 
-export const CHECKPOINT_STATE = z.object({
-  format: z.literal(CHECKPOINT_FORMAT),
-  version: z.literal(CHECKPOINT_VERSION),
-  tensors: z.object({ file: z.string(), bytes: count, sha256: z.string() }),
-  run: RUN_STATE,
-});
+const file = { file: z.string(), bytes: count, sha256: z.string() };
+
+/** A file of tensors, and the process that has written it if there were several. */
+export const TENSORS = z.object({ ...file, rank: count.optional() });
+export type TensorsFile = z.infer<typeof TENSORS>;
+
+const state = { format: z.literal(CHECKPOINT_FORMAT), run: RUN_STATE };
+export const CHECKPOINT_STATE = z.discriminatedUnion("version", [
+  z.object({ ...state, version: z.literal(1), tensors: z.object(file) }),
+  z.object({ ...state, version: z.literal(SHARDED_VERSION), tensors: z.array(TENSORS).min(1) }),
+]);
+
+/** The state of a checkpoint, in the version that its files need. */
+export function stateOf(run: RunState, tensors: readonly TensorsFile[]): CheckpointState {
+  const [only] = tensors as [TensorsFile];
+  const isWhole = tensors.length === 1 && only.rank === undefined;
+  const format = CHECKPOINT_FORMAT;
+  return isWhole
+    ? { format, version: 1, tensors: only, run }
+    : { format, version: SHARDED_VERSION, tensors: [...tensors], run };
+}
 
 /** The problem with the version of a checkpoint; undefined if there is none or the JSON is not a checkpoint. */
 export function checkpointVersionProblem(json: unknown): string | undefined {
-  if (!isJsonObject(json) || json.format !== CHECKPOINT_FORMAT || json.version === CHECKPOINT_VERSION) return undefined;
-  return `version ${versionProblem(CHECKPOINT_VERSION, json.version)}, or start a new run`;
+  if (!isJsonObject(json) || json.format !== CHECKPOINT_FORMAT) return undefined;
+  if (json.version === 1 || json.version === SHARDED_VERSION) return undefined;
+  return `version ${versionProblem(SHARDED_VERSION, json.version)}, or start a new run`;
 }
 
 export type RunState = z.infer<typeof RUN_STATE>;
 export type CheckpointState = z.infer<typeof CHECKPOINT_STATE>;
 
 /** Steps in file names have ten digits, so that names sort in the order of steps. */
-const NAME = /^step-(\d{10})\.(json|safetensors)$/;
+const NAME = /^step-(\d{10})\.(json|(optimizer-\d{5}-of-\d{5}\.)?safetensors)$/;
 
 /** The name of a checkpoint's file. */
-export const nameOf = (step: number, kind: "json" | "safetensors"): string =>
-  `step-${String(step).padStart(10, "0")}.${kind}`;
+export const nameOf = (step: number, kind: string): string => `step-${String(step).padStart(10, "0")}.${kind}`;
+
+/** The name of the file with the moments that one of several processes owns. */
+export function shardNameOf(step: number, { rank, size }: { rank: number; size: number }): string {
+  const [number, count] = [rank + 1, size].map((each) => String(each).padStart(5, "0"));
+  return nameOf(step, `optimizer-${number}-of-${count}.safetensors`);
+}
 
 /** The step in the name of a checkpoint's file; undefined for other files. */
 export function stepOf(name: string): number | undefined {
@@ -75,17 +101,30 @@ export function stepOf(name: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
-/** All variables of a checkpoint, by their names in the file. */
+/** The variables of a checkpoint, by their names in its files. */
+export interface CheckpointVariables {
+  /** parameters and what the shrink rule has read: alike on all processes */
+  common: Map<string, Variable>;
+  /** the moments that this process keeps */
+  moments: Map<string, Variable>;
+  /** those of them that it saves: of the parameters that it owns */
+  own: Map<string, Variable>;
+}
+
+/** All variables of a checkpoint that this process has. */
 export function checkpointVariables(
   optimizer: Optimizer,
   structure: StructureLearning | undefined,
-): Map<string, Variable> {
-  const found = new Map<string, Variable>(structure?.variables());
-  for (const [name, parameter] of optimizer.changing) found.set(`parameter/${name}`, parameter);
+): CheckpointVariables {
+  const found = { common: new Map(structure?.variables()), moments: new Map(), own: new Map() };
+  for (const [name, parameter] of optimizer.changing) found.common.set(`parameter/${name}`, parameter);
   for (const { name, parameter, moments } of optimizer.learned) {
-    found.set(`parameter/${name}`, parameter);
-    found.set(`first/${name}`, moments[0]);
-    found.set(`second/${name}`, moments[1]);
+    found.common.set(`parameter/${name}`, parameter);
+    if (!moments) continue;
+    for (const map of optimizer.isOwn(parameter) ? [found.moments, found.own] : [found.moments]) {
+      map.set(`first/${name}`, moments[0]);
+      map.set(`second/${name}`, moments[1]);
+    }
   }
   return found;
 }
@@ -118,20 +157,26 @@ export async function digestOf(file: TensorFile): Promise<string> {
 }
 
 /**
- * Assigns the tensors of a file to variables.
- * @throws RunError when a variable is missing from the file or has another shape or type; no variable is changed then
+ * Assigns the tensors of files to variables.
+ * @param path of a file, which errors name
+ * @throws RunError when a variable is in no file or has another shape or type; no variable is changed then
  */
 export async function assignAll(
-  file: TensorFile,
+  files: readonly TensorFile[],
   variables: ReadonlyMap<string, Variable>,
   path: string,
 ): Promise<void> {
-  for (const [name, { shape, dtype }] of variables) {
-    const info = file.tensors.get(name);
-    const fits = info?.shape.join() === shape.join() && info?.dtype === (dtype === "int32" ? "I32" : "F32");
-    if (!fits) throw new RunError(`${path}: "${name}" is missing as ${dtype} (${shape.join(", ")}); start a new run`);
-  }
-  for (const [name, variable] of variables) {
+  const found = Array.from(variables, ([name, variable]) => {
+    const { shape, dtype } = variable;
+    const fits = ({ tensors }: TensorFile) => {
+      const info = tensors.get(name);
+      return info?.shape.join() === shape.join() && info?.dtype === (dtype === "int32" ? "I32" : "F32");
+    };
+    const file = files.find(fits);
+    if (!file) throw new RunError(`${path}: "${name}" is missing as ${dtype} (${shape.join(", ")}); start a new run`);
+    return { name, variable, file };
+  });
+  for (const { name, variable, file } of found) {
     const { data, shape } = await file.read(name);
     const values = tensor(data as Float32Array | Int32Array, [...shape], variable.dtype as "float32" | "int32");
     variable.assign(values);

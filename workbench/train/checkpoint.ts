@@ -1,90 +1,26 @@
-// Saves, finds and removes checkpoints, and determines where a run starts. If the process is killed at any time, a
-// complete checkpoint remains: tensors are written first, then the state that refers to them, and older checkpoints are
-// removed last. A checkpoint is complete if its state is valid and its tensors have the size and SHA-256 in the state.
-// A run resumes from the newest complete checkpoint. Newer incomplete checkpoints are skipped, and the reason is
-// reported.
+// Finds and restores checkpoints, and determines where a run starts. A checkpoint is complete if its state is valid and its
+// files of tensors have the sizes and SHA-256 in the state. A run resumes from the newest complete checkpoint. Newer
+// incomplete checkpoints are skipped, and the reason is reported.
 
-import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
-import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { reason } from "../../hub/files/byte-source.ts";
-import { openSafetensors, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { openSafetensors, type TensorFile } from "../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
 import {
   assignAll,
-  CHECKPOINT_FORMAT,
   CHECKPOINT_STATE,
-  CHECKPOINT_VERSION,
-  type CheckpointState,
   checkpointVersionProblem,
   digestOf,
-  hashedSources,
   nameOf,
   type RunState,
-  stepOf,
+  type TensorsFile,
 } from "./checkpoint-format.ts";
+import { removeOldCheckpoints, stepsIn } from "./checkpoint-save.ts";
 import { RunError } from "./events.ts";
 import type { FitOptions, Settings } from "./options.ts";
 import { firstDifference } from "./run-settings.ts";
-
-/**
- * Saves a checkpoint, then removes old ones.
- * @param folder created if it does not exist
- * @returns the path of the state
- * @throws RunError when it cannot be written; earlier checkpoints are then unchanged
- */
-export async function saveCheckpoint(
-  folder: string,
-  { run, variables, keep }: { run: RunState; variables: ReadonlyMap<string, Variable>; keep: number },
-): Promise<string> {
-  const path = join(folder, nameOf(run.step, "json"));
-  try {
-    await mkdir(folder, { recursive: true });
-    const file = nameOf(run.step, "safetensors");
-    const { sources, digest } = hashedSources(variables);
-    await writeSafetensors(join(folder, file), sources);
-    const { size: bytes } = await stat(join(folder, file));
-    const tensors = { file, bytes, sha256: digest() };
-    const state: CheckpointState = { format: CHECKPOINT_FORMAT, version: CHECKPOINT_VERSION, tensors, run };
-    await writeFileAtomically(path, `${JSON.stringify(state, null, 2)}\n`);
-  } catch (error) {
-    const why =
-      error instanceof Error && error.name === "SafetensorsError" ? error.message : `${path}: ${reason(error)}`;
-    const remedy = "free disk space and resume from the previous checkpoint";
-    throw new RunError(`the checkpoint of step ${run.step} cannot be saved: ${why}; ${remedy}`, { cause: error });
-  }
-  await removeOldCheckpoints(folder, { newest: run.step, keep });
-  return path;
-}
-
-/**
- * Removes all checkpoints except the last `keep` up to step `newest`. Later checkpoints are removed because they are
- * incomplete; otherwise the run would have resumed from them. Tensors without a state and temporary files of killed
- * processes are removed too.
- */
-export async function removeOldCheckpoints(
-  folder: string,
-  { newest, keep }: { newest: number; keep: number },
-): Promise<void> {
-  const names = await readdir(folder);
-  const steps = stepsIn(names).filter((step) => step <= newest);
-  const kept = new Set(steps.slice(0, keep));
-  // States are removed first, because a state without its tensors would be a broken checkpoint.
-  for (const kind of [".json", ".safetensors", ".tmp"]) {
-    for (const name of names.filter((each) => each.endsWith(kind))) {
-      const step = stepOf(kind === ".tmp" ? name.replace(/^\.(.*)\.[0-9a-f]+\.tmp$/, "$1") : name);
-      const goes = step !== undefined && (kind === ".tmp" || !kept.has(step));
-      if (goes) await rm(join(folder, name), { force: true });
-    }
-  }
-}
-
-/** Steps of the state files among these names, newest first. */
-function stepsIn(names: readonly string[]): number[] {
-  const steps = names.filter((name) => name.endsWith(".json")).map(stepOf);
-  return steps.filter((step) => step !== undefined).sort((a, b) => b - a);
-}
 
 /** Removes every checkpoint in the folder, and nothing else. */
 async function dropCheckpoints(folder: string): Promise<void> {
@@ -92,12 +28,33 @@ async function dropCheckpoints(folder: string): Promise<void> {
   if (present) await removeOldCheckpoints(folder, { newest: 0, keep: 0 });
 }
 
-interface FoundCheckpoint {
+/** A complete checkpoint. */
+export interface FoundCheckpoint {
   /** path of the state */
   path: string;
   run: RunState;
-  /** assigns the tensors to variables. @throws RunError when they do not fit; no variable is changed then */
-  restore(variables: ReadonlyMap<string, Variable>): Promise<void>;
+  /** its files of tensors, in the folder of the state */
+  tensors: TensorsFile[];
+}
+
+/**
+ * Assigns tensors of a checkpoint to variables, which may be some of its own.
+ * @param tensors its files, which are in `folder`
+ * @throws RunError when they do not fit; no variable is changed then
+ */
+export async function restore(
+  folder: string,
+  tensors: readonly TensorsFile[],
+  variables: ReadonlyMap<string, Variable>,
+): Promise<void> {
+  const paths = tensors.map(({ file }) => join(folder, file));
+  const files: TensorFile[] = [];
+  try {
+    for (const path of paths) files.push(await openSafetensors(path));
+    await assignAll(files, variables, paths[0] as string);
+  } finally {
+    for (const file of files) await file.close();
+  }
 }
 
 /** The checkpoint from which a run starts, and those that were skipped. */
@@ -145,18 +102,9 @@ async function openCheckpoint(folder: string, path: string): Promise<FoundCheckp
     const [issue] = parsed.error.issues;
     throw new Error(`is not a checkpoint: ${[issue?.path.join("."), issue?.message].filter(Boolean).join(" ")}`);
   }
-  const { tensors, run } = parsed.data;
-  const file = join(folder, tensors.file);
-  await verify(file, tensors);
-  const restore = async (variables: ReadonlyMap<string, Variable>) => {
-    const open = await openSafetensors(file);
-    try {
-      await assignAll(open, variables, file);
-    } finally {
-      await open.close();
-    }
-  };
-  return { path, run, restore };
+  const tensors = [parsed.data.tensors].flat();
+  for (const each of tensors) await verify(folder, each);
+  return { path, run: parsed.data.run, tensors };
 }
 
 function jsonIn(text: string): unknown {
@@ -165,14 +113,18 @@ function jsonIn(text: string): unknown {
   return json;
 }
 
-async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"]): Promise<void> {
-  const { size } = await stat(path);
-  if (size !== bytes) throw new Error(`its tensors have ${size} bytes, expected ${bytes}`);
-  const file = await openSafetensors(path);
+async function verify(folder: string, { file, bytes, sha256, rank }: TensorsFile): Promise<void> {
+  const path = join(folder, file);
+  const named = rank === undefined ? "its tensors" : `its tensors of rank ${rank} in ${file}`;
+  const { size } = await stat(path).catch((error) => {
+    throw rank !== undefined && error.code === "ENOENT" ? new Error(`${named} are missing`) : error;
+  });
+  if (size !== bytes) throw new Error(`${named} have ${size} bytes, expected ${bytes}`);
+  const open = await openSafetensors(path);
   try {
-    if ((await digestOf(file)) !== sha256) throw new Error("its tensors differ from those that were saved");
+    if ((await digestOf(open)) !== sha256) throw new Error(`${named} differ from those that were saved`);
   } finally {
-    await file.close();
+    await open.close();
   }
 }
 

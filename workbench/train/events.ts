@@ -1,6 +1,6 @@
 // The events that a training run yields, and the errors that end it.
 
-import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
+import type { EvaluationMetrics, SampleMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 
 /** Training starts, or resumes at a step. */
 export interface Started {
@@ -43,8 +43,15 @@ export interface Ended {
   seconds: number;
 }
 
-/** An event of training: start, step, evaluation, structure, checkpoint or end. */
-export type FitEvent = Started | StepDone | EvaluationMetrics | StructureMetrics | CheckpointWritten | Ended;
+/** An event of training: start, step, evaluation, sample, structure, checkpoint or end. */
+export type FitEvent =
+  | Started
+  | StepDone
+  | EvaluationMetrics
+  | SampleMetrics
+  | StructureMetrics
+  | CheckpointWritten
+  | Ended;
 
 /** A loss, gradient or metric is not finite. The parameters are those before the step. */
 export class NonFiniteError extends Error {

@@ -3,23 +3,25 @@
 // any time resumes with bit-identical results.
 
 import { join } from "node:path";
-import { dispose, type Variable } from "@tensorflow/tfjs-core";
+import { dispose } from "@tensorflow/tfjs-core";
 import { isFirst, StoppedError } from "../distributed/process-group.ts";
+import { gathered } from "../distributed/shares.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { sigmaAt } from "../gblr/schedules.ts";
 import type { Model } from "../models/model.ts";
 import { MOST_CANCELLATION } from "../structures/factor-sizes.ts";
 import { formChoices } from "../structures/inference/choice.ts";
 import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
-import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
-import { checkpointVariables, type RunState } from "./checkpoint-format.ts";
+import { CHECKPOINT_FOLDER, findStart, restore } from "./checkpoint.ts";
+import { type CheckpointVariables, checkpointVariables, type RunState } from "./checkpoint-format.ts";
+import { removeOldCheckpoints, saveCheckpoint } from "./checkpoint-save.ts";
 import { type CheckpointWritten, type FitEvent, NonFiniteError, RunError, type StepDone } from "./events.ts";
 import { Adapters } from "./lora.ts";
-import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
+import type { EvaluationMetrics, Metrics, StepMetrics } from "./metrics.ts";
 import { METRICS_FILE, MetricsFile } from "./metrics.ts";
 import { Optimizer } from "./optimizer.ts";
-import type { Evaluation, FitOptions, Settings } from "./options.ts";
-import { anyStops, startOf } from "./ranks.ts";
+import type { Evaluation, FitOptions, Settings, Task } from "./options.ts";
+import { anyAsks, BEGINNING, expectShared, startOf } from "./ranks.ts";
 import { expectPlain, runSettings, settingsHash, valuesDigest } from "./run-settings.ts";
 import { microBatches, type Schedule, scheduleOf, stepsOf, timeAt } from "./schedule.ts";
 import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
@@ -34,7 +36,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const schedule = scheduleOf(options);
   const settings = await settingsOf(options, schedule);
   const adapters = options.lora && new Adapters(options.model, options.lora, options.seed);
-  const optimizer = new Optimizer(options.model, options.optimizer, adapters);
+  const optimizer = new Optimizer(options.model, { ...options.optimizer, adapters, ranks: options.ranks });
   const structure = structureOf(options, schedule, optimizer);
   const { mode } = options.model.masks;
   options.model.masks.mode = "train";
@@ -72,6 +74,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     optimizer.dispose();
     adapters?.dispose();
     await structure?.dispose();
+    await options.task.position?.close();
   }
 }
 
@@ -81,7 +84,7 @@ interface Beginning extends Pick<RunParts, "options" | "settings" | "optimizer" 
 
 /**
  * Where the run begins: at a checkpoint, or with the model as it is. Of several processes the first one looks for the
- * checkpoint, and the others get its state and the values of all variables.
+ * checkpoint, and the others get its state and the parameters. Each one reads the moments that it keeps.
  * @throws RunError as `findStart` and `expectTrainable` do, and if processes have other settings than the first one
  */
 async function begun({
@@ -90,16 +93,40 @@ async function begun({
   optimizer,
   structure,
   adapters,
-}: Beginning): Promise<{ from: RunState | undefined; passedOver: string[]; variables: RunParts["variables"] }> {
+}: Beginning): Promise<{ from: RunState | undefined; passedOver: string[]; variables: CheckpointVariables }> {
   const { model, ranks } = options;
+  const folder = join(options.folder, CHECKPOINT_FOLDER);
   const variables = checkpointVariables(optimizer, structure);
   const found = isFirst(ranks) ? await findStart(options, settings) : undefined;
   if (found && !found.checkpoint && !adapters) await expectTrainable(model);
-  await found?.checkpoint?.restore(variables);
-  const from = ranks ? await startOf(ranks, settings, found?.checkpoint?.run) : found?.checkpoint?.run;
-  await ranks?.broadcastAll(variables.values());
+  // A run may be resumed with another choice of `shard`, but all processes must have made the same.
+  const shared = { ...settings, "shard optimizer": options.optimizer.shard ?? false };
+  const start = ranks ? await startOf(ranks, shared, found?.checkpoint) : found?.checkpoint;
+  if (ranks) await expectShared(ranks, folder);
+  if (start) {
+    const { common, moments } = variables;
+    const read = async () => {
+      await restore(folder, start.tensors, isFirst(ranks) ? new Map([...common, ...moments]) : moments);
+      return null;
+    };
+    await gathered(BEGINNING, read, { ranks });
+    goOn(options.task, { folder, run: start.run });
+  }
+  await ranks?.broadcastAll(variables.common.values());
   adapters?.merge();
-  return { from, passedOver: found?.passedOver ?? [], variables };
+  return { from: start?.run, passedOver: found?.passedOver ?? [], variables };
+}
+
+/** Lets data that is read in order go on from its place in a checkpoint. @throws RunError if it has no such place */
+function goOn({ position }: Task, { folder, run: { step, data } }: { folder: string; run: RunState }): void {
+  try {
+    position?.resume(data);
+  } catch (error) {
+    const problem = `the checkpoint of step ${step} has no valid places in the data to go on from`;
+    throw new RunError(`${folder}: ${problem}; remove it, so that the run goes on from an earlier one`, {
+      cause: error,
+    });
+  }
 }
 
 /**
@@ -152,8 +179,7 @@ interface RunParts {
   settings: Settings;
   optimizer: Optimizer;
   structure: StructureLearning | undefined;
-  /** the variables of checkpoints */
-  variables: ReadonlyMap<string, Variable>;
+  variables: CheckpointVariables;
   /** undefined if another process writes them */
   metrics: MetricsFile | undefined;
   from: RunState | undefined;
@@ -190,11 +216,14 @@ class Run {
     try {
       for (;;) {
         yield* this.evaluateIfDue();
-        const stopped = await anyStops(options);
+        const { stop, save } = await anyAsks(options.ranks, { stop: this.stops(), save: this.saveIsDue() });
         const over = this.step === schedule.steps;
-        if (stopped || over || this.saveIsDue()) yield* this.save();
-        if (stopped || over) break;
-        yield await this.next(batches);
+        if (stop || over || save) yield* this.save();
+        if (stop || over) break;
+        const done = await this.next(batches);
+        if (done) yield done;
+        else yield* this.save();
+        if (!done) break;
       }
     } finally {
       await batches.return(undefined);
@@ -203,17 +232,25 @@ class Run {
     yield { kind, step: this.step, steps: schedule.steps, seconds: this.seconds() };
   }
 
-  private async next(batches: AsyncGenerator<LoadedBatch>): Promise<StepDone> {
+  /** @returns undefined if the signal has ended the reading of the data, which may come over a network */
+  private async next(batches: AsyncGenerator<LoadedBatch>): Promise<StepDone | undefined> {
     const { options, schedule, optimizer, structure, metrics } = this.parts;
     const { ranks } = options;
     if (ranks) ranks.during = `step ${this.step + 1}`;
     const start = this.clock();
+    const { sigma } = options.model.masks;
     this.setSigma();
     const time = { step: this.step, ...schedule };
     const { through } = optimizer;
     const variables = optimizer.variables({ frozen: structure?.frozen ?? false });
-    const found = await batchGradients(options.task, batches, { variables, through, ranks });
-    optimizer.step(found.gradients, time);
+    const found = await batchGradients(options.task, batches, { variables, through, ranks }).catch((error) => {
+      if (ranks || !this.stops() || error instanceof NonFiniteError) throw error;
+    });
+    if (!found) {
+      options.model.masks.sigma = sigma;
+      return undefined;
+    }
+    await optimizer.step(found.gradients, time);
     dispose([...found.gradients.values()]);
     const summary = await structure?.after(this.step);
     this.step++;
@@ -233,14 +270,16 @@ class Run {
 
   /** Evaluates if it is due at this step. If the signal stops the evaluation, it stays due. */
   private async *evaluateIfDue(): AsyncGenerator<FitEvent> {
-    const { evaluation, model, signal } = this.parts.options;
-    if (!this.evaluationIsDue() || (await anyStops(this.parts.options))) return;
+    const { evaluation, model, signal, ranks } = this.parts.options;
+    if (!this.evaluationIsDue() || (await anyAsks(ranks, { stop: this.stops() })).stop) return;
     const lines: Metrics[] = [];
     if (evaluation) {
       const mode = model.masks.mode;
       model.masks.mode = "eval";
       try {
         lines.push(...this.linesOf(await evaluation.run({ signal, step: this.step })));
+        const samples = isFirst(ranks) ? await evaluation.samples?.({ signal }) : undefined;
+        lines.push(...(samples ?? []).map((sample) => ({ kind: "sample" as const, ...this.place(), ...sample })));
       } catch (error) {
         if (signal?.aborted || error instanceof StoppedError) return;
         throw error;
@@ -252,7 +291,7 @@ class Run {
     // Checkpoints are saved before the first or after the last of these lines, never between them.
     for (const line of lines) await this.parts.metrics?.append(line);
     this.evaluatedAt = this.step;
-    yield* lines as (EvaluationMetrics | StructureMetrics)[];
+    yield* lines as Exclude<Metrics, StepMetrics>[];
   }
 
   private evaluationIsDue(): boolean {
@@ -271,6 +310,10 @@ class Run {
     });
   }
 
+  private stops(): boolean {
+    return this.parts.options.signal?.aborted === true;
+  }
+
   private saveIsDue(): boolean {
     const { every, seconds = 600 } = this.parts.options.checkpoint ?? {};
     if (this.savedAt.step === this.step || this.step === this.begun.step) return false;
@@ -278,20 +321,30 @@ class Run {
   }
 
   private async *save(): AsyncGenerator<CheckpointWritten> {
-    const { options, metrics } = this.parts;
-    if (!metrics) return;
+    const { options, metrics, variables } = this.parts;
+    const { ranks } = options;
     const folder = join(options.folder, CHECKPOINT_FOLDER);
     const keep = options.checkpoint?.keep ?? 2;
     // A run killed after its last checkpoint was complete may have left older checkpoints.
-    if (this.savedAt.step === this.step) return removeOldCheckpoints(folder, { newest: this.step, keep });
-    await metrics.flush();
-    const file = await saveCheckpoint(folder, {
-      run: this.state(metrics.length),
-      variables: this.parts.variables,
-      keep,
-    });
+    if (this.savedAt.step === this.step) {
+      if (isFirst(ranks)) await removeOldCheckpoints(folder, { newest: this.step, keep });
+      return;
+    }
+    await metrics?.flush();
+    const data = await this.positions();
+    const run = { ...this.state(metrics?.length ?? 0), ...(data && { data }) };
+    const file = await saveCheckpoint(folder, { run, variables, keep, ranks });
     this.savedAt = { step: this.step, milliseconds: this.clock() };
-    yield { kind: "checkpoint", step: this.step, file };
+    if (isFirst(ranks)) yield { kind: "checkpoint", step: this.step, file };
+  }
+
+  /** Positions of all processes in data that is read in order; undefined for other data. */
+  private async positions(): Promise<Record<string, unknown> | undefined> {
+    const { task, ranks } = this.parts.options;
+    const { position } = task;
+    if (!position) return undefined;
+    const all = await gathered("a checkpoint", async () => position.statesAt(this.step), { ranks });
+    return Object.assign({}, ...all);
   }
 
   private state(metricsBytes: number): RunState {

@@ -20,14 +20,8 @@ import {
   tensor4d,
   tidy,
 } from "@tensorflow/tfjs-core";
-import {
-  drawMix,
-  expectClasses,
-  type ImageLoader,
-  type Mix,
-  type MixSettings,
-  seedWithin,
-} from "../data/images/index.ts";
+import { drawMix, expectClasses, type ImageLoader, type Mix, type MixSettings } from "../data/images/index.ts";
+import { seedWithin } from "../data/random.ts";
 import { crossEntropy } from "../engine/ops/index.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { classifierLogits, imageSettings, type Model } from "../models/index.ts";

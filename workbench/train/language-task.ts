@@ -2,16 +2,17 @@
 // optionally with distillation.
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import type { TokenStream } from "../data/index.ts";
 import type { TokenWindows } from "../data/types.ts";
 import { headOf, isFixed, languageHidden, languageLoss, type Model } from "../models/index.ts";
 import { type DistillationOptions, distillationLoss, teachingSettings } from "./distillation.ts";
-import type { Settings, Task } from "./options.ts";
+import type { ReadOptions, Settings, Task } from "./options.ts";
 
 /** Data and losses of training a language model. */
 export interface LanguageTaskOptions {
   model: Model;
-  /** training windows */
-  windows: TokenWindows;
+  /** training windows, or a stream of them with the number of those that the run takes */
+  windows: TokenWindows | StreamedWindows;
   /** whether the model's dropout is active. Default true */
   dropout?: boolean;
   /** teacher for distillation; it is not changed */
@@ -20,16 +21,42 @@ export interface LanguageTaskOptions {
   settings?: Settings;
 }
 
+/** Windows that are read in order. */
+export interface StreamedWindows {
+  stream: TokenStream;
+  /** windows of the whole run */
+  length: number;
+}
+
+/** What a task needs to know of its windows. */
+interface WindowSource extends Pick<Task, "length" | "position"> {
+  context: number;
+  read(items: readonly number[], place: ReadOptions): Promise<Int32Array[]>;
+}
+
+function sourceOf(windows: TokenWindows | StreamedWindows): WindowSource {
+  if (!("stream" in windows)) {
+    const { length, context } = windows;
+    return { length, context, read: (items) => Promise.all(items.map((item) => windows.read(item))) };
+  }
+  const { stream, length } = windows;
+  const position = stream.reader();
+  const read = (items: readonly number[], place: ReadOptions) => position.take(items.length, place);
+  return { length, context: stream.context, read, position };
+}
+
 /** Creates the task. An item is a window. A batch has `windows`, int32 (items, context + 1). */
 export function languageTask({ model, windows, dropout = true, teacher, settings = {} }: LanguageTaskOptions): Task {
-  const { context } = windows;
+  const { context, length, position, read } = sourceOf(windows);
+  const streamed = "stream" in windows && { stream: windows.stream.contents, shuffled: windows.stream.shuffled };
   return {
-    length: windows.length,
+    length,
+    ...(position && { position }),
     unit: { name: "tokens", perItem: context },
-    settings: { context, dropout, ...(teacher && teachingSettings(teacher)), ...settings },
-    async read(items) {
+    settings: { context, dropout, ...streamed, ...(teacher && teachingSettings(teacher)), ...settings },
+    async read(items, place) {
       const ids = new Int32Array(items.length * (context + 1));
-      const all = await Promise.all(items.map((item) => windows.read(item)));
+      const all = await read(items, place);
       all.forEach((window, i) => {
         ids.set(window, i * (context + 1));
       });

@@ -50,8 +50,16 @@ export interface StructureMetrics extends At {
   relativeFlops: { reference: number; actual: number };
 }
 
+/** A text that the model has written at an evaluation. */
+export interface SampleMetrics extends At {
+  kind: "sample";
+  prompt: string;
+  /** what the model adds to the prompt */
+  text: string;
+}
+
 /** A line of metrics.jsonl. */
-export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics;
+export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics | SampleMetrics;
 
 export const METRICS_FILE = "metrics.jsonl";
 

@@ -2,6 +2,8 @@
 // 2310.18882. The update itself is adamwStep; learning rates and clipping are set by options.
 
 import { type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
+import { Owners } from "../distributed/owners.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import { type AdamwGroup, adamwStep } from "../engine/ops/index.ts";
 import type { PassOn } from "../engine/tfjs/tape.ts";
 import type { Model } from "../models/model.ts";
@@ -17,8 +19,18 @@ export interface Learned {
   name: string;
   group: GroupName;
   parameter: Variable;
-  /** running means of its gradients and of their squares */
-  moments: readonly [Variable, Variable];
+  /** running means of its gradients and of their squares; undefined if another process keeps them */
+  moments: readonly [Variable, Variable] | undefined;
+}
+
+/** A trained parameter that this process updates. */
+type Updated = Learned & { moments: readonly [Variable, Variable] };
+
+interface OptimizerParts extends OptimizerOptions {
+  /** to train instead of the parameters; the caller disposes of them */
+  adapters?: Adapters | undefined;
+  /** the processes of the run */
+  ranks?: ProcessGroup | undefined;
 }
 
 /**
@@ -35,7 +47,7 @@ export function groupOf(model: Model, name: string): GroupName {
 /** Widths and locations have no momentum: β1 is 0. */
 const STRUCTURE_BETAS = [0, 0.999] as const;
 
-/** AdamW with three parameter groups. Must be disposed of. */
+/** AdamW with three parameter groups, of one process or over several. Must be disposed of. */
 export class Optimizer {
   /** all trainable float32 parameters, in the model's order; with adapters those, and the parameters trained in full */
   readonly learned: readonly Learned[];
@@ -43,25 +55,34 @@ export class Optimizer {
   readonly changing: ReadonlyMap<string, Variable>;
   /** the chain rule from parameters that have adapters to these */
   readonly through: ReadonlyMap<Variable, PassOn> | undefined;
-  private readonly options: OptimizerOptions;
-  private readonly adapters: Adapters | undefined;
+  /** the processes of the run that own its trained parameters; undefined for one process */
+  private readonly owners: Owners | undefined;
+  private readonly options: OptimizerParts;
 
-  /** @param adapters to train instead of the parameters; the caller disposes of them */
-  constructor(model: Model, options: OptimizerOptions, adapters?: Adapters) {
+  constructor(model: Model, options: OptimizerParts) {
+    const { adapters, ranks, shard = false } = options;
     this.options = options;
-    this.adapters = adapters;
     this.through = adapters?.through;
-    const moment = ({ shape }: Variable) => tidy(() => variable(zeros(shape), false));
-    const learned = (name: string, group: GroupName, parameter: Variable): Learned => ({
-      ...{ name, group, parameter },
-      moments: [moment(parameter), moment(parameter)],
-    });
-    const own = [...(adapters?.variables() ?? [])].map(([name, parameter]) => learned(name, "weights", parameter));
+    const own = [...(adapters?.variables() ?? [])];
     const learning = [...model.parameters].filter(([name, { trainable, dtype }]) =>
       adapters ? adapters.full.includes(name) : trainable && dtype === "float32",
     );
     this.changing = adapters ? new Map([...adapters.buffers, ...learning]) : model.parameters;
-    this.learned = [...own, ...learning.map(([name, parameter]) => learned(name, groupOf(model, name), parameter))];
+    this.owners = ranks && new Owners(ranks, new Map([...own, ...learning]));
+    const moment = ({ shape }: Variable) => tidy(() => variable(zeros(shape), false));
+    const learned = (name: string, group: GroupName, parameter: Variable): Learned => ({
+      ...{ name, group, parameter },
+      moments: shard && !this.isOwn(parameter) ? undefined : [moment(parameter), moment(parameter)],
+    });
+    this.learned = [
+      ...own.map(([name, parameter]) => learned(name, "weights", parameter)),
+      ...learning.map(([name, parameter]) => learned(name, groupOf(model, name), parameter)),
+    ];
+  }
+
+  /** Whether this process owns a trained parameter; one process owns all. */
+  isOwn(parameter: Variable): boolean {
+    return this.owners?.isOwn(parameter) ?? true;
   }
 
   /** The variables to compute gradients for. @param frozen whether to exclude widths and locations */
@@ -76,24 +97,42 @@ export class Optimizer {
     return { weights: rate, plain: rate, structure: learningRateAt(schedule, structureLearningRate, time) };
   }
 
-  /** Updates every parameter that has a gradient, and those with adapters. The gradients still belong to the caller. */
-  step(gradients: ReadonlyMap<Variable, Tensor>, time: RateTime): void {
+  /**
+   * Updates every parameter that has a gradient, and those with adapters. With `shard`, each process updates its own and
+   * gets the others. The gradients still belong to the caller.
+   */
+  async step(gradients: ReadonlyMap<Variable, Tensor>, time: RateTime): Promise<void> {
     const rates = this.rates(time);
-    const groups = (Object.keys(rates) as GroupName[]).map((name) => this.group(name, rates[name], gradients));
-    const { clipNorm } = this.options;
-    adamwStep(groups, { step: time.step + 1, ...(clipNorm === undefined ? {} : { clipNorm }) }).dispose();
-    this.adapters?.merge();
+    const { clipNorm, shard, adapters } = this.options;
+    const groups = (Object.keys(rates) as GroupName[]).map((name) => ({
+      name,
+      learned: this.learned.filter(({ group, parameter }) => group === name && gradients.has(parameter)),
+    }));
+    const changed = groups.flatMap(({ learned }) => learned.map(({ parameter }) => parameter));
+    adamwStep(
+      groups.map(({ name, learned }) => this.group(name, learned.filter(isUpdated), { rate: rates[name], gradients })),
+      {
+        step: time.step + 1,
+        ...(clipNorm !== undefined && { clipNorm }),
+        clipped: changed.map((parameter) => gradients.get(parameter) as Tensor),
+      },
+    ).dispose();
+    if (shard) await this.owners?.exchange(changed);
+    adapters?.merge();
   }
 
-  private group(name: GroupName, learningRate: number, gradients: ReadonlyMap<Variable, Tensor>): AdamwGroup {
+  private group(
+    name: GroupName,
+    updated: readonly Updated[],
+    { rate, gradients }: { rate: number; gradients: ReadonlyMap<Variable, Tensor> },
+  ): AdamwGroup {
     const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 } = this.options;
-    const own = this.learned.filter(({ group, parameter }) => group === name && gradients.has(parameter));
     return {
-      parameters: own.map(({ parameter }) => parameter),
-      gradients: own.map(({ parameter }) => gradients.get(parameter) as Tensor),
-      firstMoments: own.map(({ moments }) => moments[0]),
-      secondMoments: own.map(({ moments }) => moments[1]),
-      learningRate,
+      parameters: updated.map(({ parameter }) => parameter),
+      gradients: updated.map(({ parameter }) => gradients.get(parameter) as Tensor),
+      firstMoments: updated.map(({ moments }) => moments[0]),
+      secondMoments: updated.map(({ moments }) => moments[1]),
+      learningRate: rate,
       betas: name === "structure" ? STRUCTURE_BETAS : betas,
       epsilon,
       weightDecay: name === "weights" ? weightDecay : 0,
@@ -102,6 +141,8 @@ export class Optimizer {
 
   /** Disposes of the moments. The parameters belong to the model. */
   dispose(): void {
-    for (const { moments } of this.learned) for (const moment of moments) moment.dispose();
+    for (const { moments = [] } of this.learned) for (const moment of moments) moment.dispose();
   }
 }
+
+const isUpdated = (learned: Learned): learned is Updated => learned.moments !== undefined;

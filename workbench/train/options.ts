@@ -7,6 +7,7 @@ import type { SigmaSchedule } from "../gblr/schedules.ts";
 import type { ShrinkRule } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
 import type { LoraOptions } from "./lora.ts";
+import type { SampleMetrics } from "./metrics.ts";
 import type { LearningRateSchedule, Span } from "./schedule.ts";
 
 /** The value of a setting, as plain JSON. */
@@ -20,10 +21,24 @@ export interface LossOptions {
   seed: number;
 }
 
-/** The random seed of the items of one micro-batch. */
+/** The random seed of the items of one micro-batch, and its place. */
 export interface ReadOptions {
   /** seed of all random choices in these items, such as crops; differs between micro-batches */
   seed: number;
+  /** completed optimizer steps */
+  step: number;
+  /** number of the micro-batch within the step, from 0 */
+  index: number;
+}
+
+/** The position of data that can only be read in order. Each micro-batch of a step has its own. */
+export interface DataPosition {
+  /** positions of the micro-batches that this process has read, by their number, as of the beginning of a step; plain JSON */
+  statesAt(step: number): Record<string, unknown>;
+  /** goes on from these positions; called before the first `read` */
+  resume(states: unknown): void;
+  /** frees what is held to go on reading; called at the end */
+  close(): Promise<void>;
 }
 
 /** A training task: reads batches and computes their loss. */
@@ -34,6 +49,11 @@ export interface Task {
   readonly unit: { name: string; perItem: number };
   /** settings that a resumed run must share: data set, split, context, distillation, … */
   readonly settings: Settings;
+  /**
+   * Set if items can only be read in order: a checkpoint then has the position. Their numbers only count them, and an epoch
+   * is the whole run
+   */
+  readonly position?: DataPosition;
   /** Reads items as tensors, which the caller disposes of. Called one micro-batch ahead. Must not leak if it throws. */
   read(items: readonly number[], options: ReadOptions): Promise<NamedTensorMap>;
   /** Mean loss over the items of a batch; differentiable. Must not read from the device. */
@@ -56,15 +76,25 @@ export interface OptimizerOptions {
   clipNorm?: number;
   /** learning rate schedule of all groups. Default `{ decay: "constant" }` */
   schedule?: LearningRateSchedule;
+  /**
+   * whether each of several processes keeps the moments of a share of the parameters only, updates these, and sends them to
+   * the others. Results are the same. Default false
+   */
+  shard?: boolean;
 }
 
 /** Named values of each split, such as `{ validation: { nll: 3.1, perplexity: 22.2 } }`; all must be finite. */
 export type Evaluation = Record<string, Record<string, number>>;
 
+/** A text that the model has written. */
+export type Sample = Pick<SampleMetrics, "prompt" | "text">;
+
 /** How and when the model is evaluated during training. */
 export interface EvaluationOptions {
   /** evaluates the model, whose masks are in evaluation mode; must dispose of its own tensors */
   run(options: { signal?: AbortSignal | undefined; step: number }): Promise<Evaluation>;
+  /** texts that the model writes after an evaluation, in evaluation mode, on the first process only. Default none */
+  samples?(options: { signal?: AbortSignal | undefined }): Promise<Sample[]>;
   /** time between evaluations. Default one epoch */
   every?: Span;
   /** whether to evaluate before the first step. Default true */

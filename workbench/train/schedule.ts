@@ -1,7 +1,7 @@
 // The schedule of a run: epoch, batch, items, seeds and learning rate of every step. They depend on the settings and
 // the step alone, so that a resumed run continues identically.
 
-import { bits, mixSeed, uniform } from "../engine/core/random.ts";
+import { seedAt, uniform } from "../engine/core/random.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import type { TrainingTime } from "../gblr/schedules.ts";
 import type { FitOptions } from "./options.ts";
@@ -70,6 +70,8 @@ export interface Schedule {
   microBatch: number;
   /** items per epoch */
   items: number;
+  /** whether items are numbers in a stream, which has an order of its own, and not shuffled. Default false */
+  inOrder?: boolean;
   seed: number;
 }
 
@@ -109,7 +111,8 @@ export function scheduleOf(options: FitOptions): Schedule {
   expectSetting("fit", { batch }, `at most the ${items} items where the last batch is dropped`, stepsPerEpoch > 0);
   const steps = stepsOf(length, { stepsPerEpoch });
   expectSetting("fit", { "length in steps": steps }, "a whole number of at least 1", whole(steps, 1));
-  return { steps, stepsPerEpoch, batch, microBatch: Math.min(microBatch, batch), items, seed };
+  const inOrder = task.position !== undefined;
+  return { steps, stepsPerEpoch, batch, microBatch: Math.min(microBatch, batch), items, inOrder, seed };
 }
 
 /** Epoch and batch of the next step after `step` steps. */
@@ -126,7 +129,7 @@ const STREAMS = { order: 1, read: 2, loss: 3 } as const;
  * @param place position in the stream, such as step and micro-batch
  */
 export function seedOf(seed: number, stream: keyof typeof STREAMS, ...place: number[]): number {
-  return [STREAMS[stream], ...place].reduce((key, part) => bits(part, key), mixSeed(seed));
+  return seedAt(seed, STREAMS[stream], ...place);
 }
 
 /** The items of an epoch in random order (Fisher-Yates shuffle). */
@@ -150,11 +153,15 @@ export function* microBatches(
   { rank, size } = { rank: 0, size: 1 },
 ): Generator<MicroBatch> {
   let order: { epoch: number; items: Uint32Array } | undefined;
+  const itemsOf = (epoch: number, first: number): number[] => {
+    const last = Math.min(schedule.items, first + schedule.batch);
+    if (schedule.inOrder) return Array.from({ length: last - first }, (_, i) => first + i);
+    if (order?.epoch !== epoch) order = { epoch, items: epochOrder(schedule, epoch) };
+    return [...order.items.subarray(first, last)];
+  };
   for (let step = start; step < schedule.steps; step++) {
     const { epoch, batch } = timeAt(schedule, step);
-    if (order?.epoch !== epoch) order = { epoch, items: epochOrder(schedule, epoch) };
-    const first = batch * schedule.batch;
-    const items = [...order.items.subarray(first, first + schedule.batch)];
+    const items = itemsOf(epoch, batch * schedule.batch);
     const count = Math.ceil(items.length / schedule.microBatch);
     for (let index = rank; index < Math.max(count, rank + 1); index += size) {
       yield {

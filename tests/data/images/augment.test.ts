@@ -8,7 +8,7 @@ import { autoAugment, POLICIES, randAugment } from "../../../workbench/data/imag
 import { randomBox, randomPaddedCrop } from "../../../workbench/data/images/crop.ts";
 import { drawMix } from "../../../workbench/data/images/index.ts";
 import { blank, mirror, type Pixels } from "../../../workbench/data/images/pixels.ts";
-import { RandomStream } from "../../../workbench/data/images/random.ts";
+import { RandomStream } from "../../../workbench/data/random.ts";
 
 /** Every pixel another color. */
 function numbered(width: number, height: number): Pixels {

@@ -2,6 +2,7 @@
 
 import { type DecodedArray, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import { HubError } from "../../../hub/access/hub-error.ts";
 import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
 import { decodeUtf8 } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
@@ -15,12 +16,15 @@ export interface ParquetFile {
   readonly rows: number;
   readonly metadata: FileMetaData;
   readonly columns: readonly ParquetColumn[];
+  /** rows of each row group, and their bytes before compression */
+  readonly rowGroups: readonly { rows: number; bytes: number }[];
   /**
    * Reads the values of some columns, row group by row group. Other columns are not read.
    * @param options.utf8 whether byte arrays without a declared type are text; if so, text must be UTF-8. Default true
+   * @param options.only the row group to read, counted from 0. Default all
    * @throws DataError if the file is damaged, or contains text that is not UTF-8
    */
-  groups(names: readonly string[], options?: { utf8?: boolean }): AsyncGenerator<RowGroup>;
+  groups(names: readonly string[], options?: { utf8?: boolean; only?: number }): AsyncGenerator<RowGroup>;
   close(): Promise<void>;
 }
 
@@ -35,16 +39,30 @@ interface RowGroup {
 
 /** Opens a parquet file. @throws DataError if there is no such file, or it is not a parquet file */
 export async function openParquet(path: string): Promise<ParquetFile> {
-  const source = await openFile(path, (problem, options) => new DataError(path, problem, options));
+  return openParquetSource(await openFile(path, (problem, options) => new DataError(path, problem, options)), path);
+}
+
+/**
+ * Opens a parquet file whose bytes come from anywhere. Closing it closes the source, as does an error.
+ * @param path name in messages
+ * @throws DataError if it is not a parquet file
+ */
+export async function openParquetSource(source: ByteSource, path: string): Promise<ParquetFile> {
   try {
     const file = bufferOf(source);
     const metadata = await orDamaged(path, () => parquetMetadataAsync(file));
+    const rowGroups = metadata.row_groups.map((group) => ({
+      rows: Number(group.num_rows),
+      bytes: Number(group.total_byte_size),
+    }));
+    const endOf = (group: number) => rowGroups.slice(0, group + 1).reduce((sum, { rows }) => sum + rows, 0);
     return {
       path,
       rows: Number(metadata.num_rows),
       metadata,
+      rowGroups,
       columns: parquetSchema(metadata).children,
-      groups: async function* (names, { utf8 = true } = {}) {
+      groups: async function* (names, { utf8 = true, only } = {}) {
         const columns = [...names];
         let place = "";
         const stringFromBytes = (bytes: Uint8Array | undefined) =>
@@ -52,6 +70,8 @@ export async function openParquet(path: string): Promise<ParquetFile> {
         const parsers = utf8 ? { stringFromBytes } : {};
         const scan = await orDamaged(path, () => parquetScan({ file, metadata, compressors, columns, utf8, parsers }));
         for (const { rowStart, rowEnd } of scan.ranges) {
+          // Row groups without rows begin where the next one does.
+          if (only !== undefined && (rowStart !== endOf(only - 1) || rowEnd !== endOf(only))) continue;
           const values: DecodedArray[] = [];
           for (const column of columns) {
             place = `column ${JSON.stringify(column)}, rows ${rowStart} to ${rowEnd}`;
@@ -94,6 +114,7 @@ async function orDamaged<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     if (error instanceof DataError) throw error;
+    if (error instanceof HubError) throw new DataError(path, `cannot be read: ${error.message}`, { cause: error });
     throw new DataError(path, `is not a parquet file, or is damaged: ${why(error)}; fetch it again`, { cause: error });
   }
 }

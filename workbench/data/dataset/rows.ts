@@ -65,7 +65,8 @@ export async function* parquetRows(path: string, column: string): AsyncGenerator
   }
 }
 
-function checkColumn({ path, columns }: ParquetFile, column: string): void {
+/** Checks that a column is text. @throws DataError */
+export function checkColumn({ path, columns }: ParquetFile, column: string): void {
   const found = columns.find(({ element }) => element.name === column);
   if (!found) {
     const names = columns.map(({ element }) => element.name);
@@ -77,7 +78,8 @@ function checkColumn({ path, columns }: ParquetFile, column: string): void {
   }
 }
 
-function textsOf(values: unknown[], { path, column }: { path: string; column: string }): string[] {
+/** The texts of a column, without those that are null. @throws DataError for other values */
+export function textsOf(values: unknown[], { path, column }: { path: string; column: string }): string[] {
   const present = values.filter((value) => value !== null && value !== undefined);
   const other = present.find((value) => typeof value !== "string");
   if (other === undefined) return present as string[];

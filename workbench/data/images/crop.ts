@@ -1,8 +1,8 @@
 // Crops of an image: the center crop of evaluation, with the rounding of torchvision and timm, and the random crops of
 // training.
 
+import type { RandomStream } from "../random.ts";
 import { type Box, blank, cut, type Pixels, paste, plain } from "./pixels.ts";
-import type { RandomStream } from "./random.ts";
 import { resize } from "./resample.ts";
 import type { CropMode, CropRounding, EvaluationTransform, Interpolation } from "./transform.ts";
 

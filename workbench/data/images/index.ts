@@ -4,9 +4,8 @@
 export { drawMix, type Mix, type MixSettings } from "./augment/mix-and-erase.ts";
 export { borderOf } from "./crop.ts";
 export { imageLoader } from "./loader.ts";
-export { RandomStream, seedWithin } from "./random.ts";
 export { CLASS_ORDERS, type ClassOrder, expectClasses, numberedAs } from "./sets/classes.ts";
-export { classOrderNotice, clippedNotice, heldOut, sampleOf } from "./sets/image-set.ts";
+export { classOrderNotice, clippedNotice, heldOut, type ImageFaults, imageFaults, sampleOf } from "./sets/image-set.ts";
 export { openImages } from "./sets/open-images.ts";
 export type {
   EvaluationTransform,

@@ -6,9 +6,9 @@ import { formatBytes } from "../../../hub/text/numbers.ts";
 import { isOwn } from "../../distributed/shares.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
+import { seedWithin } from "../random.ts";
 import { startPool } from "../worker-pool.ts";
 import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages, roomForDecoded } from "./prepare.ts";
-import { seedWithin } from "./random.ts";
 import { checkTransform, type ImageLoaderOptions } from "./transform.ts";
 import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
 

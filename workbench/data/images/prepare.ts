@@ -3,6 +3,7 @@
 
 import { openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
+import { RandomStream } from "../random.ts";
 import { colorJitter } from "./augment/color.ts";
 import { erase } from "./augment/mix-and-erase.ts";
 import type { AugmentContext } from "./augment/operations.ts";
@@ -10,7 +11,6 @@ import { autoAugment, randAugment } from "./augment/policies.ts";
 import { evaluationView, randomPaddedCrop, randomResizedCrop } from "./crop.ts";
 import { type DecodeOptions, decodeImage, ImageError } from "./decode.ts";
 import { mirror, type Pixels } from "./pixels.ts";
-import { RandomStream } from "./random.ts";
 import type { PrepareSettings, TrainingTransform } from "./transform.ts";
 import type { ImagePlace } from "./types.ts";
 

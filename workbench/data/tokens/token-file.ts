@@ -157,7 +157,10 @@ function parseFooter(json: Uint8Array): TokenFileFooter | { otherVersion: unknow
   return Footer.safeParse(value).data;
 }
 
-interface TokenFileWriter {
+/** A token file that is being written. */
+export interface TokenFileWriter {
+  /** path of the temporary file, beside that of the token file */
+  readonly temporary: string;
   append(ids: Int32Array): Promise<void>;
   /** completes the file and moves it to its path */
   commit(counts: TextCounts & { rows: number }): Promise<void>;
@@ -185,6 +188,7 @@ export async function writeTokenFile(
   let length = 0;
   let checksum = 0;
   return {
+    temporary: staged.temporary,
     append: async (ids) => {
       const bytes = new Uint8Array((width === 2 ? Uint16Array.from(ids) : Uint32Array.from(ids)).buffer);
       checksum = crc32(bytes, checksum);

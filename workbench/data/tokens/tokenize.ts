@@ -50,7 +50,8 @@ export async function* batched(
   if (texts.length > 0) yield batchOf(texts, fraction);
 }
 
-function batchOf(texts: readonly string[], fraction: number): RowBatch {
+/** Joins rows to a batch. */
+export function batchOf(texts: readonly string[], fraction: number): RowBatch {
   const ends = new Uint32Array(texts.length);
   let end = 0;
   texts.forEach((text, i) => {
@@ -113,21 +114,30 @@ export function startPool(options: {
 /** Batches sent to each thread before their results are read, so that threads do not wait. */
 const AHEAD = 2;
 
-interface Tokenized extends IdBatch {
+/** The result of a batch, and how far the work is. */
+export interface Tokenized extends IdBatch {
   fraction: number;
   /** worker threads alive; 0 if this thread does the work */
   workers: number;
 }
 
+/** How batches are encoded. */
+export interface TokenizeOptions {
+  encoder: Encoder;
+  /** folder with tokenizer.json */
+  tokenizer: string;
+  /** worker threads; 0 for none */
+  workers: number;
+  signal?: AbortSignal | undefined;
+  /** module of the workers. Default worker.ts */
+  module?: URL;
+}
+
 /**
  * Encodes batches in order.
- * @param options.workers worker threads; 0 for none
  * @throws DataError if the tokenizer cannot encode a text; the signal's reason if it aborts
  */
-export async function* tokenize(
-  batches: AsyncIterable<RowBatch>,
-  options: { encoder: Encoder; tokenizer: string; workers: number; signal?: AbortSignal | undefined; module?: URL },
-): AsyncGenerator<Tokenized> {
+export async function* tokenize(batches: AsyncIterable<RowBatch>, options: TokenizeOptions): AsyncGenerator<Tokenized> {
   const { signal } = options;
   signal?.throwIfAborted();
   const pool = startPool(options);

@@ -1,8 +1,8 @@
 // Color operations on images, in place, and torchvision's ColorJitter, which combines them. They are bit-identical to
 // those of Pillow's ImageOps and ImageEnhance.
 
+import type { RandomStream } from "../../random.ts";
 import type { Pixels } from "../pixels.ts";
-import type { RandomStream } from "../random.ts";
 import type { ColorJitter } from "../transform.ts";
 
 const { fround } = Math;

@@ -2,7 +2,7 @@
 // al. 2017, arXiv 1708.04896) with timm's rules. Only the parameters of mixup and cutmix are drawn here;
 // train/image-task.ts applies them to batches, where image i is mixed with image n - 1 - i.
 
-import { RandomStream } from "../random.ts";
+import { RandomStream } from "../../random.ts";
 import type { RandomErasing } from "../transform.ts";
 
 /** Settings of mixup and cutmix. */

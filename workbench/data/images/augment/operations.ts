@@ -1,8 +1,8 @@
 // The operations of AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (Cubuk et al. 2019, arXiv
 // 1909.13719), with timm's mapping of a magnitude from 0 to 10 to the parameters of each.
 
+import type { RandomStream } from "../../random.ts";
 import type { Pixels } from "../pixels.ts";
-import type { RandomStream } from "../random.ts";
 import { type Affine, type AffineOptions, rotation, transformed } from "./affine.ts";
 import {
   autoContrast,

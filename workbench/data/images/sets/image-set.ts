@@ -1,8 +1,9 @@
 // Subsets of image sets, e.g. for validation if a data set has no split for it, and notices for users about a set's
 // images.
 
-import { RandomStream } from "../random.ts";
-import type { ImageLoader, ImageSet } from "../types.ts";
+import { gathered, type Sharing } from "../../../distributed/shares.ts";
+import { RandomStream } from "../../random.ts";
+import type { ImageLoader, ImageSet, SkippedImage } from "../types.ts";
 
 /** Some images of a set, in the given order. */
 export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
@@ -55,8 +56,24 @@ export function classOrderNotice({ classOrder, split }: Pick<ImageSet, "classOrd
   return `classes of ${split} are numbered ${by[classOrder]}; --class-order text sorts them as text, as torchvision does`;
 }
 
+/** Images that a loader could not decode, and names of those whose values it has clipped. */
+export interface ImageFaults {
+  skipped: SkippedImage[];
+  clipped: string[];
+}
+
+/** The faults that all processes have found, in the order of ranks; skipped images are in their own order. */
+export async function imageFaults(loader: ImageLoader, sharing: Sharing): Promise<ImageFaults> {
+  const own = async () => ({ skipped: [...loader.skipped], clipped: [...loader.clipped] });
+  const shares = await gathered("an evaluation", own, sharing);
+  return {
+    skipped: shares.flatMap(({ skipped }) => skipped).toSorted((a, b) => a.item - b.item),
+    clipped: [...new Set(shares.flatMap(({ clipped }) => clipped))],
+  };
+}
+
 /** Notice about images whose values were clipped; undefined if there are none. */
-export function clippedNotice({ clipped }: Pick<ImageLoader, "clipped">): string | undefined {
+export function clippedNotice({ clipped }: { clipped: readonly string[] }): string | undefined {
   if (clipped.length === 0) return undefined;
   const count = clipped.length === 1 ? "1 image is" : `${clipped.length} images are`;
   return `${count} 16-bit grayscale, and values above 255 were clipped, as in Pillow; the first is ${clipped[0]}`;

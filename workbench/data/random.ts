@@ -1,10 +1,10 @@
-// Random numbers for the transforms of an image or a batch, and for draws of samples. They depend on the seed only, not on
-// the machine or the thread.
+// Random numbers for the transforms of images, the order of texts, and draws of samples. They depend on the seed only, not
+// on the machine or the thread.
 
-import { bits, mixSeed, uniform } from "../../engine/core/random.ts";
+import { mixSeed, seedAt, uniform } from "../engine/core/random.ts";
 
 /** Derives the seed of an item, such as an image, from the seed of its batch or data set. */
-export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
+export const seedWithin = (seed: number, item: number): number => seedAt(seed, item);
 
 /** A stream of random numbers determined by a seed. */
 export class RandomStream {

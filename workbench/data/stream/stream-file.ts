@@ -1,0 +1,104 @@
+// The files of a stream and how they are divided. A stream has a fixed number of lanes, one for each micro-batch of a step,
+// and each row group belongs to one lane. So what a step reads does not depend on the number of processes.
+
+import type { ByteSource } from "../../../hub/files/byte-source.ts";
+import { dealtBySize } from "../../distributed/shares.ts";
+import { openParquetSource, type ParquetFile } from "../dataset/parquet-file.ts";
+import { DataError } from "../errors.ts";
+
+/** A parquet file on the disk or on the Hub. */
+export interface StreamFile {
+  /** path in the data set */
+  name: string;
+  /** in bytes */
+  size: number;
+  open(): Promise<ByteSource>;
+}
+
+/** Row groups of a file, such as those that one lane reads. */
+export interface StreamShare {
+  file: StreamFile;
+  /** numbers of the row groups. Default: all of the file */
+  groups?: number[];
+}
+
+/** Opens a file of a stream. The caller closes it. @throws DataError if it is not a parquet file */
+export const openStreamFile = async (file: StreamFile): Promise<ParquetFile> =>
+  openParquetSource(await file.open(), file.name);
+
+/** For so many files a lane, whole files divide the data evenly enough. */
+const FILES_EACH = 8;
+/** From so many files on, reading the end of each, with the sizes of its row groups, would take too long. */
+const MOST_OPENED = 256;
+
+/**
+ * Divides files over lanes: largest first, each to the lane with the fewest bytes. Few files are divided by row groups.
+ * @returns for each lane what it reads, in the order of the files
+ * @throws DataError if a file is not a parquet file, or there are fewer row groups than lanes
+ */
+export async function divided(shares: readonly StreamShare[], lanes: number): Promise<StreamShare[][]> {
+  for (const { file } of shares) expectParquet(file);
+  if (shares.length >= lanes && (shares.length >= FILES_EACH * lanes || shares.length > MOST_OPENED)) {
+    const parts = shares.map((share) => ({ bytes: share.file.size, share }));
+    return dealt(parts, lanes).map((lane) => lane.map(({ share }) => share));
+  }
+  const parts: GroupPart[] = [];
+  for (const { file, groups } of shares) {
+    const all = (await rowGroupsOf(file)).map((each) => ({ ...each, file }));
+    parts.push(...all.filter(({ group }) => groups?.includes(group) ?? true));
+  }
+  if (parts.length < lanes) {
+    throw new DataError(
+      shares[0]?.file.name ?? "the data set",
+      `cannot be streamed: the ${parts.length} row groups of the split are fewer than the ${lanes} micro-batches of a step, which read them in turn; leave out --stream, or give a larger --micro-batch`,
+    );
+  }
+  return dealt(parts, lanes).map(byFile);
+}
+
+/**
+ * Holds out the last row group of the last file.
+ * @throws DataError if it is the only one
+ */
+export async function holdOutLast(files: readonly StreamFile[]): Promise<{ held: StreamShare; rest: StreamShare[] }> {
+  const last = files.at(-1) as StreamFile;
+  const others = files.slice(0, -1).map((file) => ({ file }));
+  const numbers = (await rowGroupsOf(last)).map(({ group }) => group);
+  const held = { file: last, groups: numbers.slice(-1) };
+  if (numbers.length > 1) return { held, rest: [...others, { file: last, groups: numbers.slice(0, -1) }] };
+  if (others.length > 0) return { held, rest: others };
+  throw new DataError(last.name, "has one row group only, so none can be held out; evaluate on another split");
+}
+
+function expectParquet({ name }: StreamFile): void {
+  if (name.toLowerCase().endsWith(".parquet")) return;
+  throw new DataError(name, "cannot be streamed: only parquet files can be read in parts; leave out --stream");
+}
+
+/** The row groups that have rows, with their numbers. */
+async function rowGroupsOf(file: StreamFile): Promise<{ bytes: number; group: number }[]> {
+  expectParquet(file);
+  const opened = await openStreamFile(file);
+  await opened.close();
+  return opened.rowGroups.flatMap(({ rows, bytes }, group) => (rows > 0 ? [{ bytes, group }] : []));
+}
+
+interface GroupPart {
+  bytes: number;
+  file: StreamFile;
+  group: number;
+}
+
+/** The parts of each lane, in their order. */
+function dealt<Part extends { bytes: number }>(parts: readonly Part[], lanes: number): Part[][] {
+  const laneOf = dealtBySize(
+    parts.map(({ bytes }) => bytes),
+    lanes,
+  );
+  return Array.from({ length: lanes }, (_, lane) => parts.filter((_part, i) => laneOf[i] === lane));
+}
+
+function byFile(parts: readonly GroupPart[]): StreamShare[] {
+  const files = [...new Set(parts.map(({ file }) => file))];
+  return files.map((file) => ({ file, groups: parts.filter((part) => part.file === file).map(({ group }) => group) }));
+}

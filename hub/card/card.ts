@@ -8,6 +8,8 @@ import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
+import { sizesSection } from "./sizes.ts";
+import { storageSection } from "./storage.ts";
 
 /**
  * Writes the card.
@@ -18,6 +20,8 @@ export function modelCard(facts: CardFacts): string {
     `# ${plain(facts.title)}`,
     introduction(facts),
     resultsSection(facts),
+    sizesSection(facts),
+    storageSection(facts),
     pictureSection(facts),
     loadingSection(facts),
     originSection(facts),
@@ -40,7 +44,8 @@ function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: C
       ? ""
       : ` It needs ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
-  if (isDense(structure)) return `This is ${base}, trained without compression.${data}`;
+  if (isDense(structure))
+    return `This is ${base}, ${facts.storage ? "with dense matrices" : "trained without compression"}.${data}`;
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
 

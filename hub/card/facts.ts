@@ -1,5 +1,8 @@
 // The facts of a model card. A fact that is missing is left out of the card; there are no placeholders.
 
+import type { SizesFacts } from "./sizes.ts";
+import type { StorageFacts } from "./storage.ts";
+
 /** One row of the results table: what a card shows of workbench/evaluate's ComparisonRow, on which hub/ does not depend. */
 export interface CardRow {
   /** text for the reader, e.g. `GBLR, activation-aware` */
@@ -72,6 +75,10 @@ export interface CardFacts {
   dataset?: DatasetFacts;
   metrics?: readonly MeasuredMetric[];
   comparison?: readonly CardRow[];
+  /** of a model that can be cut to several sizes */
+  sizes?: SizesFacts | undefined;
+  /** of a model that was exported to another number type */
+  storage?: StorageFacts | undefined;
   /** multiply-adds of the model divided by those of the dense model, by both counts */
   relativeFlops?: { reference: number; actual: number };
   /** number of tokens in a window */

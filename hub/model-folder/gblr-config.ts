@@ -43,6 +43,8 @@ export interface GblrConfig {
   sigma?: number;
   /** whether tensors may be 8-bit integers with scales. Default false */
   hasInt8?: boolean;
+  /** of a model of several sizes: the smallest and the largest share. Its record is checked when it is cut */
+  sizes?: readonly [number, number];
   layers: ReadonlyMap<string, LayerConfig>;
 }
 
@@ -106,6 +108,11 @@ const partSchema = z.object(
     base_model: text.optional(),
     relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
     images: images.optional(),
+    // Only cuts use the record, so that a broken one breaks nothing else.
+    sizes: z
+      .object({ sizes: z.array(z.number()).min(1) })
+      .optional()
+      .catch(undefined),
     // Checked one by one in `layerOf`, so that errors name the layer.
     layers: z.custom<Record<string, unknown>>(isJsonObject, object),
   },
@@ -149,7 +156,9 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
     ]),
   );
   if (layers.size === 0 && !hasInt8) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
-  return { ...(sigma !== undefined && { sigma }), ...(hasInt8 && { hasInt8 }), layers };
+  const all = part.sizes?.sizes;
+  const sizes = all && ([all[0] as number, all.at(-1) as number] as const);
+  return { ...(sigma !== undefined && { sigma }), ...(hasInt8 && { hasInt8 }), ...(sizes && { sizes }), layers };
 }
 
 function layerOf(value: unknown, structure: string, fail: (problem: string) => ModelError): Omit<LayerConfig, "types"> {

@@ -10,6 +10,7 @@ export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE 
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
 export { finishReplacing, REORDER_FILE, replaceFiles } from "./replace-files.ts";
+export { SIZES_VERSION, type SizesRecord, sizesOf } from "./sizes.ts";
 export type { StoredLayer } from "./stored-layer.ts";
 export {
   isDense,

@@ -3,12 +3,9 @@
 
 import { basename, join } from "node:path";
 import { formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";
-import { type RepoFile, readListing } from "../cache/listing.ts";
-import { repoPaths } from "../cache/paths.ts";
-import { sizeOf } from "../cache/snapshot.ts";
 import { type Pulled, type PullOptions, pull } from "../pull/index.ts";
-import { remoteFile } from "../pull/remote-file.ts";
-import { type ContextOptions, requestContext } from "../request/context.ts";
+import { filesOfCommit, type OpenableFile } from "../pull/repo-files.ts";
+import type { ContextOptions } from "../request/context.ts";
 import {
   INDEX_FILE,
   openSafetensorsSource,
@@ -31,17 +28,14 @@ export async function openRemoteModel(
   options: ContextOptions = {},
 ): Promise<OpenModel | undefined> {
   const { folder, commit } = await pullSmallFiles(repo, access, options);
-  const paths = repoPaths(access.cache, repo);
-  const files = (await readListing(paths, commit)) ?? [];
+  const files = (await filesOfCommit({ repo, commit }, access, options)) ?? [];
   const weights = files.filter(({ path }) => /^model(-\d+-of-\d+)?\.safetensors$/.test(path));
-  const cached = await Promise.all(
-    weights.map(async (file) => (await sizeOf(paths.pointer(commit, file.path))) === file.size),
-  );
+  const cached = await Promise.all(weights.map((file) => file.isCached()));
   if (weights.length > 0 && cached.every((whole) => whole)) return openModel(folder);
   const path = [SINGLE_FILE, INDEX_FILE, TRAINABLE_FILE].find((name) => files.some((file) => file.path === name));
   if (path === undefined) return undefined;
   const config = await readConfig(join(folder, CONFIG_FILE), true);
-  const format = remoteShards(files, { commit, context: requestContext(access, repo, options) });
+  const format = remoteShards(files, repo);
   const stored: TensorFile =
     path === INDEX_FILE ? await openSharded(join(folder, path), format) : await format.open(path);
   const file = `${formatRepoName(repo)}/${path}`;
@@ -60,15 +54,13 @@ async function pullSmallFiles(repo: RepoName, access: HubAccess, options: Contex
   throw new ModelError("the pull ended early", { file: formatRepoName(repo) });
 }
 
-type Remote = { commit: string; context: ReturnType<typeof requestContext> };
-
-function remoteShards(files: readonly RepoFile[], { commit, context }: Remote): ShardFormat {
+function remoteShards(files: readonly OpenableFile[], repo: RepoName): ShardFormat {
   const open = async (path: string) => {
     const name = basename(path);
-    const called = `${formatRepoName(context.repo)}/${name}`;
+    const called = `${formatRepoName(repo)}/${name}`;
     const file = files.find((each) => each.path === name);
     if (!file) throw new ModelError("does not exist, although the index names it", { file: called });
-    return openSafetensorsSource(remoteFile(file, commit, context), called);
+    return openSafetensorsSource(await file.open(), called);
   };
   return { suffix: ".safetensors", open };
 }

@@ -46,7 +46,7 @@ def check_config(fields):
     structure = part.get("structure", "gblr")
     _expect(structure in STRUCTURES, "gblr.structure", f"must be one of {', '.join(STRUCTURES)}", structure)
     if "sigma" in part:
-        held = _is_number(part["sigma"]) and 2.0**-126 <= part["sigma"] <= (2 - 2.0**-23) * 2.0**127
+        held = is_number(part["sigma"]) and 2.0**-126 <= part["sigma"] <= (2 - 2.0**-23) * 2.0**127
         _expect(held, "gblr.sigma", "must be a positive number that float32 holds", part["sigma"])
     if "base_model" in part:
         _expect(isinstance(part["base_model"], str), "gblr.base_model", "must be text", part["base_model"])
@@ -63,9 +63,9 @@ def check_config(fields):
 
 
 def _check_format(value):
-    if _is_number(value) and value in FORMAT_TYPES:
+    if is_number(value) and value in FORMAT_TYPES:
         return
-    newer = _is_number(value) and value > max(FORMAT_TYPES)
+    newer = is_number(value) and value > max(FORMAT_TYPES)
     *others, last = map(str, FORMAT_TYPES)
     known = f"{', '.join(others)} or {last}"
     raise _field("gblr.format", f"must be {known}, is {value}" + ("; a newer version of gblr wrote it" if newer else ""))
@@ -75,15 +75,15 @@ def _check_flops(value):
     _expect(isinstance(value, dict), "gblr.relative_flops", "must be an object", value)
     for name in ("reference", "actual"):
         share = value.get(name)
-        _expect(_is_number(share) and share >= 0, f"gblr.relative_flops.{name}", "must be a number from 0", share)
+        _expect(is_number(share) and share >= 0, f"gblr.relative_flops.{name}", "must be a number from 0", share)
 
 
 def _check_images(value):
     """Checks the settings of image preparation."""
     _expect(isinstance(value, dict), "gblr.images", "must be an object", value)
     rules = {
-        "size": (lambda each: _is_whole(each, 1, MOST_VALUES), "must be a whole number from 1"),
-        "mean": (lambda each: _all(each, _is_number), "must be a list of numbers"),
+        "size": (lambda each: is_whole(each, 1, MOST_VALUES), "must be a whole number from 1"),
+        "mean": (lambda each: _all(each, is_number), "must be a list of numbers"),
         "std": (lambda each: _all(each, _positive), "must be a list of positive numbers"),
         "interpolation": (lambda each: isinstance(each, str), "must be text"),
         "crop_share": (_positive, "must be a positive number"),
@@ -104,7 +104,7 @@ def _checked_layer(layer, settings, structure):
 
     def expect_whole(field, least, most=MOST_VALUES):
         must = f"must be a whole number from {least} to {most}"
-        expect(_is_whole(settings.get(field), least, most), field, must)
+        expect(is_whole(settings.get(field), least, most), field, must)
 
     own = settings["structure"]
     expect(own in STRUCTURES, "structure", f"must be one of {', '.join(STRUCTURES)}")
@@ -116,13 +116,13 @@ def _checked_layer(layer, settings, structure):
         expect_whole("stride", 1)
     n_in, n_out, kernel = settings["n_in"], settings["n_out"], settings.get("kernel")
     if "kernel" in settings:
-        pair = _all(kernel, lambda side: _is_whole(side, 1, MOST_VALUES)) and len(kernel) == 2
+        pair = _all(kernel, lambda side: is_whole(side, 1, MOST_VALUES)) and len(kernel) == 2
         expect(pair, "kernel", "must be two whole numbers, rows and columns")
         expect(n_in % (kernel[0] * kernel[1]) == 0, "kernel", f"must divide n_in {n_in} into channels")
     if "shapes" in settings:
         shapes = settings["shapes"]
         expect(isinstance(shapes, dict), "shapes", "must map tensors to their shapes")
-        is_side = lambda side: _is_whole(side, 0, MOST_VALUES)  # noqa: E731
+        is_side = lambda side: is_whole(side, 0, MOST_VALUES)  # noqa: E731
         expect(all(_all(shape, is_side) for shape in shapes.values()), "shapes", "must be lists of whole numbers")
     if n_in * n_out > MOST_VALUES:
         raise LayerError(layer, f"n_in * n_out must be at most {MOST_VALUES}, is {n_in} * {n_out}")
@@ -141,13 +141,13 @@ def check_claims(fields, shapes):
     for field in ("n_layer", "num_hidden_layers", "depth", "num_blocks", "layers", "depths"):
         claimed = given.get(field)
         for count in claimed if isinstance(claimed, (list, tuple)) else [claimed]:
-            if _is_number(count) and count > len(shapes):
+            if is_number(count) and count > len(shapes):
                 raise _field(field, f"is {count}, but the files have only {len(shapes)} tensors")
     longest = max((side for shape in shapes for side in shape), default=0)
     # each of these is a side of a table or a norm, which are never structured
     for field in ("vocab_size", "n_positions", "n_embd", "hidden_size", "embed_dim"):
         side = given.get(field)
-        if _is_number(side) and side > longest:
+        if is_number(side) and side > longest:
             raise _field(field, f"is {side}, but the longest side of a tensor is {longest}")
 
 
@@ -160,16 +160,16 @@ def _expect(met, field, must, value):
         raise _field(field, f"{must}, is {'missing' if value is None else repr(value)[:80]}")
 
 
-def _is_number(value):
+def is_number(value):
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _positive(value):
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
-def _is_whole(value, least, most):
-    return _is_number(value) and value == int(value) and least <= value <= most
+def is_whole(value, least, most):
+    return is_number(value) and value == int(value) and least <= value <= most
 
 
 def _all(values, fits):

@@ -11,15 +11,17 @@ from gblr_config_rules import INT8_FORMAT, LayerError, check_claims, check_confi
 from gblr_files import Tensors, problem
 from gblr_layers import GblrLinear, PackedGblrLinear
 from gblr_rules import BUFFERS, check_layers, check_trainable, check_values, own_tensors, sizes_of
+from gblr_sizes import cut_tensors
 from gblr_timm import is_timm, timm_name
 
 
-def load(folder, form="auto", mode="dense"):
+def load(folder, form="auto", mode="dense", keep=None):
     """Loads a model folder as a torch module in evaluation mode.
 
     form: "packed" reads model.safetensors; "trainable" also trainable.safetensors, and parameters require gradients;
         "auto" is "packed" if there is a model.safetensors.
     mode: of packed layers. "dense" builds each matrix once; "packed" uses the stored values only and needs less memory.
+    keep: of a model of several sizes, the share of the linear parameters to keep; None keeps all blocks.
     Raises a ValueError of one line if a file is missing, damaged, or contradicts config.json.
     """
     if form not in ("auto", "packed", "trainable") or mode not in ("dense", "packed"):
@@ -29,6 +31,10 @@ def load(folder, form="auto", mode="dense"):
         network_class = _network_class(fields, folder)
         gblr = fields.get("gblr") or {}
         stored = checked_tensors(fields, _sources(folder, form), network_class.parameter_name)
+        if keep is not None:
+            if form == "trainable":
+                raise ValueError("keep cuts packed layers; leave out form")
+            stored = cut_tensors(fields, stored, network_class.parameter_name, keep)
         shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
         check_claims(fields, list(shapes.values()))
         layers = Layers(gblr, network_class.parameter_name, shapes=shapes, mode=mode)

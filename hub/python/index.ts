@@ -96,6 +96,8 @@ export interface PythonClasses {
   auto?: string;
   /** classes for Hugging Face's parameter names, by the `model_type` of the base model */
   own?: { readonly [modelType: string]: OwnClasses };
+  /** attribute of the language models in transformers that holds the network without the head, e.g. `transformer` */
+  body?: string;
   /** classes for timm's parameter names, for which transformers has no class */
   timm?: { model: string; config: string };
   /** tokenizer class, if the folder does not name one */

@@ -19,6 +19,7 @@ export {
   DTYPES,
   type Dtype,
   type FileDtype,
+  SafetensorsError,
   type StoredTensor,
   type TensorFile,
   type TensorInfo,

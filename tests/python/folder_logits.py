@@ -2,6 +2,8 @@
 
     folder_logits.py SOURCES < {"ids": [...], "images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ...}]}
 
+A case may have further arguments of load().
+
 A size of null is a language model. Anything but a ValueError is no refusal, and ends the program.
 """
 
@@ -10,11 +12,11 @@ import math
 import sys
 
 
-def answer(asked, folder, size, form):
+def answer(asked, folder, size, form, **options):
     from modeling_gblr import load
 
     try:
-        model = load(folder, form=form)
+        model = load(folder, form=form, **options)
     except ValueError as error:
         return {"refusal": str(error)}
     if size is None:

@@ -30,6 +30,8 @@ interface ToShare {
   budget: number;
   /** what a rank costs, for allocations by ranks. Default: two factors */
   rankCost?: RankCost | undefined;
+  /** whether layers may stay dense. Default true */
+  mayStay?: boolean | undefined;
 }
 
 /**
@@ -64,7 +66,7 @@ interface ToShareGlobally extends ToShare {
  */
 export async function shareGlobally(
   model: Model,
-  { structure, layers, budget, rankCost, covariances, decompositions }: ToShareGlobally,
+  { structure, layers, budget, rankCost, mayStay, covariances, decompositions }: ToShareGlobally,
 ): Promise<PlannedLayer[]> {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
   const spectra: LayerSpectrum[] = [];
@@ -76,6 +78,7 @@ export async function shareGlobally(
       nOut,
       rows,
       rankCost,
+      mayStay,
       singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
     });
   }
@@ -91,12 +94,12 @@ interface ToShareByLoss extends ToShare {
  * Allocates the budget such that the predicted increase of the loss is minimal.
  * @throws EngineError when rank 1 in every layer is not affordable within the budget, or a layer has no energies
  */
-export function shareByLoss({ structure, layers, budget, rankCost, energies }: ToShareByLoss): PlannedLayer[] {
+export function shareByLoss({ structure, layers, budget, rankCost, mayStay, energies }: ToShareByLoss): PlannedLayer[] {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
   const sized = layers.map(({ name, nIn, nOut, rows }) => {
     const own = energies.get(name);
     if (!own) throw new EngineError(`${name} has no energies for an allocation by the loss`, "calibrate it first");
-    return { name, nIn, nOut, rows, rankCost, energies: own };
+    return { name, nIn, nOut, rows, rankCost, mayStay, energies: own };
   });
   return plannedWith(allocateByLoss(sized, budget), { structure, layers, budget, rankCost });
 }

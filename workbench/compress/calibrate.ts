@@ -2,18 +2,19 @@
 // while the model runs on sample data. The caller provides the data and the forward pass; the model is not changed.
 
 import { type Tensor, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import type { ProcessGroup } from "../distributed/process-group.ts";
+import { isOwn, type Sharing, shared } from "../distributed/shares.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
 import { RunningMean } from "./running-mean.ts";
 
-/** Options of `calibrate`. */
-export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
+/** Options of `calibrate`. Several processes have the same inputs, which are dealt to them in turn. */
+export interface CalibrateOptions<Input extends Tensor = Tensor2D> extends Sharing {
   /** names of the layers whose inputs are recorded */
   layers: readonly string[];
   /** one forward pass; its result is disposed of */
   forward: (input: Input) => Tensor;
-  signal?: AbortSignal;
 }
 
 /**
@@ -36,27 +37,18 @@ export type CalibrateEvent =
 export async function* calibrate<Input extends Tensor>(
   model: Model,
   inputs: AsyncIterable<Input>,
-  { layers, forward, signal }: CalibrateOptions<Input>,
+  { layers, forward, ranks, signal }: CalibrateOptions<Input>,
 ): AsyncGenerator<CalibrateEvent, void> {
   const means = new Map(layers.map((name) => [name, new RunningMean(model.layer(name).nIn)]));
   let done = false;
   try {
-    let count = 0;
-    for await (const input of inputs) {
-      signal?.throwIfAborted();
-      try {
-        watch(model, means, () => forward(input).dispose());
-      } finally {
-        input.dispose();
-      }
-      count += input.shape[0] ?? 1;
-      yield { kind: "progress", inputs: count, rows: rowsOf(means) };
-      await eventLoopTurn();
-    }
+    const own = observed(model, inputs, { means, forward, ranks, signal });
+    const shares = yield* shared("a calibration", own, { ranks, signal });
+    if (ranks) await combine(means, { ranks, counts: shares.map(({ rows }) => rows) });
     const unseen = [...means].find(([, { rows }]) => rows === 0);
     if (unseen) {
       throw new EngineError(
-        `calibration: ${unseen[0]} received no input from ${count} inputs of the model`,
+        `calibration: ${unseen[0]} received no input from ${shares[0]?.count} inputs of the model`,
         "use more data",
       );
     }
@@ -65,6 +57,48 @@ export async function* calibrate<Input extends Tensor>(
     yield { kind: "calibrated", covariances, rows: rowsOf(means) };
   } finally {
     if (!done) for (const { mean } of means.values()) mean?.dispose();
+  }
+}
+
+/**
+ * Adds the inputs of this process to the means.
+ * @returns the number of inputs of all processes, and the rows of each layer here, in the order of `means`
+ */
+async function* observed<Input extends Tensor>(
+  model: Model,
+  inputs: AsyncIterable<Input>,
+  { means, forward, ranks, signal }: Omit<CalibrateOptions<Input>, "layers"> & { means: Map<string, RunningMean> },
+): AsyncGenerator<CalibrateEvent, { count: number; rows: number[] }> {
+  let [index, count] = [0, 0];
+  for await (const input of inputs) {
+    signal?.throwIfAborted();
+    const counts = isOwn(ranks, index++);
+    try {
+      // All processes see the first input, which shows the layers with the same input.
+      if (counts || count === 0) watch(model, means, { run: () => forward(input).dispose(), counts });
+    } finally {
+      input.dispose();
+    }
+    count += input.shape[0] ?? 1;
+    yield { kind: "progress", inputs: count, rows: rowsOf(means) };
+    await eventLoopTurn();
+  }
+  return { count, rows: Array.from(means.values(), ({ rows }) => rows) };
+}
+
+/** Makes the means those of the inputs of all processes. @param counts rows of each process, by layer */
+async function combine(
+  means: ReadonlyMap<string, RunningMean>,
+  { ranks, counts }: { ranks: ProcessGroup; counts: readonly (readonly number[])[] },
+): Promise<void> {
+  const combined = new Set<RunningMean>();
+  for (const [i, mean] of [...means.values()].entries()) {
+    if (combined.has(mean)) continue;
+    combined.add(mean);
+    await mean.combine(
+      ranks,
+      counts.map((rows) => rows[i] as number),
+    );
   }
 }
 
@@ -112,8 +146,13 @@ function* stacked(rows: readonly Int32Array[]): Generator<Tensor2D, void> {
 /**
  * Runs `run` and adds the inputs of layers to their means. A layer that gets the same tensor as an earlier one shares
  * its mean.
+ * @param options.counts whether the inputs count; if not, it is only seen which means are shared
  */
-function watch(model: Model, means: Map<string, RunningMean>, run: () => void): void {
+function watch(
+  model: Model,
+  means: Map<string, RunningMean>,
+  { run, counts }: { run: () => void; counts: boolean },
+): void {
   const before = model.observer;
   const seen = new Map<number, RunningMean>();
   model.observer = (name, x) => {
@@ -122,7 +161,7 @@ function watch(model: Model, means: Map<string, RunningMean>, run: () => void): 
     if (!own) return;
     const shared = seen.get(x.id);
     if (own.rows === 0 && shared) means.set(name, shared);
-    else if (shared !== own) own.take(x);
+    else if (shared !== own && counts) own.take(x);
     seen.set(x.id, shared ?? own);
   };
   try {

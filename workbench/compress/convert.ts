@@ -9,7 +9,7 @@ import { shared } from "../distributed/shares.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { releaseMemory } from "../engine/ops/index.ts";
 import { SharedWhitening, type Whitening } from "../gblr/init/index.ts";
-import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
+import { countsWith, denseWeight, replaceLayer } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { dense } from "../structures/dense.ts";
 import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
@@ -18,14 +18,25 @@ import {
   eventLoopTurn,
   INITS,
   type Init,
+  type NestedLayer,
   type SearchProgress,
+  type SizeRanks,
   type StartedLayer,
   type StartOptions,
 } from "../structures/structure.ts";
 import { cut, dealt } from "./dealt-layers.ts";
 import { Decompositions } from "./decompositions.ts";
 import { type FinishedLayers, Keeper } from "./finished-layers.ts";
-import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
+import {
+  type ConversionPlan,
+  expectDense,
+  namesIn,
+  type PlannedLayer,
+  type PlanTotals,
+  takeApart,
+  totalsOf,
+} from "./plan.ts";
+import { finishedNames, restored } from "./restored-layers.ts";
 import { type SequentialProgress, targetOf } from "./sequential.ts";
 
 /** Options of `convert`. */
@@ -34,7 +45,7 @@ export interface ConvertOptions {
   init?: Init;
   /**
    * Σ (n_in, n_in) of inputs by layer name. Required by `activation`; with them, output errors are reported. The Σ of a
-   * layer is read after its event `layer`, so that a caller may compute it then
+   * layer is read after the event `group` of its group, so that a caller may compute it then
    */
   covariances?: ReadonlyMap<string, Tensor2D>;
   /**
@@ -68,8 +79,8 @@ export interface ConvertOptions {
   /** keeps finished layers on disk, and reads those of an earlier process. Default: none are kept */
   finished?: FinishedLayers | undefined;
   /**
-   * processes that share the layers of each group. They have the same plan, and read the layers of the others from
-   * `finished`, whose folder all of them see; a layer that is not there is converted again. Default: there is one process
+   * processes that share the layers of each group. They have the same plan and the same events `group`, and read the
+   * layers of the others from `finished`, whose folder all of them see. Default: there is one process
    */
   ranks?: ProcessGroup | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
@@ -85,6 +96,8 @@ export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   by: Init;
   /** GBLR: the parts of the matrix that a search by outputs has found blocks for, and what each is worth */
   tiles?: StartedLayer["tiles"];
+  /** of a model of several sizes; `cost` and errors are those of the largest size */
+  ranks?: SizeRanks;
   /** wall-clock time */
   seconds: number;
 }
@@ -100,6 +113,8 @@ export interface Conversion {
 
 /** Progress of a conversion; the last event is the conversion's result. */
 export type ConvertEvent =
+  /** precedes the conversion of these layers, whose results do not depend on each other */
+  | { kind: "group"; names: readonly string[] }
   | { kind: "layer"; name: string; index: number; of: number }
   | SearchProgress
   | SequentialProgress
@@ -127,15 +142,30 @@ export async function* convert(
       "choose one",
     );
   }
+  const { ranks, signal } = options;
   const done = new Map<string, ConvertedLayer>();
-  const finished = options.finished && new Keeper(options.finished.with(settingsOf(plan, { ...options, init })));
+  const kept = options.finished && new Keeper(options.finished.with(settingsOf(plan, { ...options, init })));
   const whitening = new SharedWhitening(options.whitening ?? "cholesky");
-  const work = { ...options, plan, init, kept: finished, sharedWhitening: whitening, done };
+  const work = { ...options, plan, init, kept, sharedWhitening: whitening, done };
+  const of = plan.layers.length;
   try {
     for (const group of groupsOf(plan.layers, options)) {
-      const share = dealt(group, options.ranks);
-      yield* shared("a conversion", convertAll(model, share.own, work), options);
-      yield* takeOver(model, share.others, work);
+      takeApart(model, group);
+      const names = await finishedNames(model, group, { kept, ranks, signal });
+      const left = group.filter(({ name }) => !names.has(name));
+      // Restored layers could change the Σ of others, which is computed before.
+      if (left.length > 0) yield { kind: "group", names: left.map(({ name }) => name) };
+      const known = group.filter(({ name }) => names.has(name));
+      for await (const layer of restored(model, known, kept)) {
+        yield { kind: "restored", layer, index: done.size, of };
+        done.set(layer.name, layer);
+      }
+      const share = dealt(left, ranks);
+      yield* shared("a conversion", convertAll(model, share.own, work), { ranks, signal });
+      for await (const layer of restored(model, share.others, kept)) {
+        done.set(layer.name, layer);
+        yield { kind: "replaced", layer };
+      }
     }
   } finally {
     whitening.release();
@@ -156,22 +186,12 @@ function settingsOf(
   plan: ConversionPlan,
   { init, locations, seed, searchSteps, quantum, blockRank, stableBlocks, whitening }: ConvertOptions,
 ): object {
-  const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
+  const layers = plan.layers.map(({ name, structure, allowed, cost, sizes }) => [
+    ...[name, structure, allowed, cost],
+    ...(sizes ? [sizes] : []),
+  ]);
   const search = { searchSteps, quantum, blockRank, stableBlocks };
   return { asked: plan.asked, layers, init, locations, seed, ...search, whitening };
-}
-
-/** Puts a layer of an earlier process in place; undefined if there is none. */
-async function restoredLayer(
-  model: Model,
-  layer: PlannedLayer,
-  kept: Keeper | undefined,
-): Promise<ConvertedLayer | undefined> {
-  if (!kept) return undefined;
-  const found = await kept.find(model, layer.name);
-  if (!found) return undefined;
-  replaceLayer(model, layer.name, structureNamed(layer.structure).forLayer(layer, model.masks), found.parameters);
-  return found.layer;
 }
 
 /** The layers of the plan in their groups. With several processes, large groups are cut. */
@@ -189,7 +209,7 @@ interface Work extends LayerOptions {
   done: Map<string, ConvertedLayer>;
 }
 
-/** Converts layers one after the other, or puts those of an earlier process in place. @returns their number */
+/** Converts layers one after the other. @returns their number */
 async function* convertAll(
   model: Model,
   layers: readonly PlannedLayer[],
@@ -199,15 +219,7 @@ async function* convertAll(
   const of = plan.layers.length;
   for (const layer of layers) {
     signal?.throwIfAborted();
-    takeApart(model, [layer]);
-    const restored = await restoredLayer(model, layer, kept);
-    const index = done.size;
-    if (restored) {
-      done.set(layer.name, restored);
-      yield { kind: "restored", layer: restored, index, of };
-      continue;
-    }
-    yield { kind: "layer", name: layer.name, index, of };
+    yield { kind: "layer", name: layer.name, index: done.size, of };
     sharedWhitening.use(covariances?.get(layer.name));
     const converted = yield* convertLayer(model, layer, work);
     done.set(layer.name, converted);
@@ -218,34 +230,6 @@ async function* convertAll(
     await eventLoopTurn();
   }
   return layers.length;
-}
-
-/** Puts layers that other processes have converted in place. */
-async function* takeOver(
-  model: Model,
-  layers: readonly PlannedLayer[],
-  work: Work,
-): AsyncGenerator<ConvertEvent, void> {
-  for (const layer of layers) {
-    takeApart(model, [layer]);
-    const restored = await restoredLayer(model, layer, work.kept);
-    if (!restored) {
-      yield* convertAll(model, [layer], work);
-      continue;
-    }
-    work.done.set(layer.name, restored);
-    yield { kind: "replaced", layer: restored };
-  }
-}
-
-/**
- * Splits convolutions into their kernel positions where the plan has positions. Must be called before calibration for
- * such a plan; `convert` does it itself.
- */
-export function takeApart(model: Model, layers: readonly PlannedLayer[]): void {
-  for (const { position } of layers) {
-    if (position && model.layers.has(position.of)) splitConvolution(model, position.of);
-  }
 }
 
 /** Options of the conversion of one layer. */
@@ -297,15 +281,19 @@ async function* convertLayer(
     // A search by entries compares its result with initialization `svd`; both use the same triples.
     if (init === "search" && !covariance) await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
-    const { parameters, by, tiles } = yield* startLayer(target, init, { ...start, ...rules, triples });
+    const begun = { ...start, ...rules, triples };
+    const { parameters, by, tiles, ...nested } = layer.sizes
+      ? yield* startNested(target, init, { ...begun, allowed: layer.sizes })
+      : ((yield* startLayer(target, init, begun)) as StartedLayer & Partial<NestedLayer>);
     const approximation = structure.dense(parameters);
     const { error } = await layerErrors(weight, approximation);
     const { outputError } = await layerErrors(target, approximation, covariance);
     approximation.dispose();
-    const cost = await structure.cost(parameters);
+    const cost = nested.cost ?? (await structure.cost(parameters));
     replaceLayer(model, layer.name, structure, parameters);
     const errors = { error, ...(outputError !== undefined && { outputError }) };
-    return { ...layer, cost, by, ...errors, ...(tiles && { tiles }), seconds: seconds() };
+    const parts = { ...(tiles && { tiles }), ...(nested.ranks && { ranks: nested.ranks }) };
+    return { ...layer, cost, by, ...errors, ...parts, seconds: seconds() };
   } catch (error) {
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
@@ -343,6 +331,18 @@ async function* startLayer(
     triples,
   };
   return { parameters: await structure.fromDense(weight, layer.allowed / (layer.nIn * layer.nOut), rules), by: init };
+}
+
+/** Initial parameters for one matrix at several sizes. */
+function startNested(
+  weight: Tensor2D,
+  init: Init,
+  options: StartOptions & { allowed: readonly number[] },
+): AsyncGenerator<SearchProgress, NestedLayer> {
+  const start = options.structure.nested?.[init];
+  if (start) return start(weight, { ...options, init });
+  const able = Object.keys(options.structure.nested ?? {}).join(" or ");
+  throw new EngineError(`init ${init} of ${options.structure.name} is for one size`, `use init ${able}`);
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { isDense } from "../../hub/model-folder/index.ts";
 import type { ProcessGroup } from "../distributed/process-group.ts";
+import { dealtBySize } from "../distributed/shares.ts";
 import type { PlannedLayer } from "./plan.ts";
 
 /** Layers of each process between two times at which they wait for each other. */
@@ -20,13 +21,9 @@ export function dealt(
 ): { own: PlannedLayer[]; others: PlannedLayer[] } {
   const own = new Set(layers);
   if (ranks) {
-    const loads = new Array<number>(ranks.size).fill(0);
     const structured = layers.filter(({ structure }) => !isDense(structure));
-    // The largest first, each to the process that has the least to do.
-    for (const layer of structured.toSorted((a, b) => workOf(b) - workOf(a))) {
-      const rank = loads.indexOf(Math.min(...loads));
-      (loads[rank] as number) += workOf(layer);
-      if (rank !== ranks.rank) own.delete(layer);
+    for (const [i, rank] of dealtBySize(structured.map(workOf), ranks.size).entries()) {
+      if (rank !== ranks.rank) own.delete(structured[i] as PlannedLayer);
     }
   }
   return { own: layers.filter((layer) => own.has(layer)), others: layers.filter((layer) => !own.has(layer)) };

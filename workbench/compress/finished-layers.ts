@@ -8,7 +8,13 @@ import { join } from "node:path";
 import { type Tensor, type Tensor2D, tensor } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/files/byte-source.ts";
 import { isDense } from "../../hub/model-folder/index.ts";
-import { openSafetensors, type TensorFile, type TensorSource, writeSafetensors } from "../../hub/safetensors/index.ts";
+import {
+  openSafetensors,
+  SafetensorsError,
+  type TensorFile,
+  type TensorSource,
+  writeSafetensors,
+} from "../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { denseWeight } from "../models/index.ts";
@@ -54,18 +60,32 @@ export class FinishedLayers {
       .digest("hex");
   }
 
+  /** Whether a layer of this conversion is there and can be read. */
+  async has(name: string, fingerprint: string): Promise<boolean> {
+    return (await this.opened(name, fingerprint, storedIn)) !== undefined;
+  }
+
   /**
    * Reads a layer.
    * @returns undefined if it is not there, cannot be read, or belongs to another conversion
    */
-  async read(name: string, fingerprint: string): Promise<FinishedLayer | undefined> {
+  read(name: string, fingerprint: string): Promise<FinishedLayer | undefined> {
+    return this.opened(name, fingerprint, async (file, layer) => ({ layer, parameters: await parametersIn(file) }));
+  }
+
+  /** Does something with the file of a layer. @returns undefined if the layer is not there, or this fails */
+  private async opened<Result>(
+    name: string,
+    fingerprint: string,
+    use: (file: TensorFile, layer: ConvertedLayer) => Promise<Result>,
+  ): Promise<Result | undefined> {
     const file = await openSafetensors(this.pathOf(name)).catch(() => undefined);
     if (!file) return undefined;
     try {
       const { metadata } = file;
       const layer = jsonOrUndefined(metadata.get("layer") ?? "") as ConvertedLayer | undefined;
       if (layer === undefined || metadata.get("fingerprint") !== fingerprint) return undefined;
-      return { layer, parameters: await parametersIn(file) };
+      return await use(file, layer);
     } catch {
       // A file that cannot be read is converted and written again.
       return undefined;
@@ -85,7 +105,9 @@ export class FinishedLayers {
       const tensors = await Promise.all(Object.entries(parameters).map(sourceOf));
       await writeSafetensors(path, tensors, { metadata: { fingerprint, layer: JSON.stringify(layer) } });
     } catch (error) {
-      throw new EngineError(`${path} cannot be written: ${reason(error)}`, "free disk space and start again");
+      const isNamed = error instanceof SafetensorsError;
+      const problem = isNamed ? error.message : `${path} cannot be written: ${reason(error)}`;
+      throw new EngineError(problem, "free disk space and start again");
     }
   }
 
@@ -111,13 +133,18 @@ export class Keeper {
     this.finished = finished;
   }
 
-  /** The finished layer, if there is one. @param model in which the layer is dense */
-  async find(model: Model, name: string): Promise<FinishedLayer | undefined> {
+  /** Whether a layer is there. Must precede the other calls for it. @param model in which the layer is dense */
+  async has(model: Model, name: string): Promise<boolean> {
     const weight = denseWeight(model, name);
     const fingerprint = await this.finished.fingerprint(name, weight);
     weight.dispose();
     this.fingerprints.set(name, fingerprint);
-    return this.finished.read(name, fingerprint);
+    return this.finished.has(name, fingerprint);
+  }
+
+  /** Reads a layer. @returns undefined if it is not there */
+  read(name: string): Promise<FinishedLayer | undefined> {
+    return this.finished.read(name, this.fingerprints.get(name) ?? "");
   }
 
   /** Writes a layer. @param model in which the layer has its new structure */
@@ -144,12 +171,16 @@ async function sourceOf([name, values]: [string, Tensor]): Promise<TensorSource>
   return { name, shape, dtype: dtype === "int32" ? "I32" : "F32", data };
 }
 
+const storedIn = (file: TensorFile) =>
+  Promise.all(Array.from(file.tensors.keys(), async (name) => [name, await file.read(name)] as const));
+
 async function parametersIn(file: TensorFile): Promise<StructureParameters> {
   // All values are read before the first tensor is made, so that a damaged file leaves no tensors behind.
-  const names = [...file.tensors.keys()];
-  const stored = await Promise.all(names.map((name) => file.read(name)));
-  const tensors = stored.map(({ dtype, shape, data }) =>
-    tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32"),
+  const stored = await storedIn(file);
+  return Object.fromEntries(
+    stored.map(([name, { dtype, shape, data }]) => [
+      name,
+      tensor(data as Float32Array, [...shape], dtype === "I32" ? "int32" : "float32"),
+    ]),
   );
-  return Object.fromEntries(names.map((name, i) => [name, tensors[i] as Tensor]));
 }

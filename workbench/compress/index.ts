@@ -19,7 +19,6 @@ export {
   type ConvertOptions,
   convert,
   expectInit,
-  takeApart,
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
@@ -37,6 +36,7 @@ export {
   type PlanOptions,
   type PlanTotals,
   planConversion,
+  takeApart,
   totalsOf,
 } from "./plan.ts";
 export {
@@ -59,3 +59,4 @@ export {
 } from "./reorder/index.ts";
 export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
 export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";
+export { cutModel, type SizesRecord, sizesRecord, withoutSizes } from "./sizes/cut.ts";

@@ -5,10 +5,17 @@ import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { namesOf } from "../architectures/architecture.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsOf } from "../models/index.ts";
+import {
+  type ConvolutionInfo,
+  countsWith,
+  type LayerInfo,
+  positionLayers,
+  rowsOf,
+  splitConvolution,
+} from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
-import { structureNamed } from "../structures/registry.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
 import type { Init, Structure, StructureKind } from "../structures/structure.ts";
 import { expectShare, type LayerToPlan, shareByLoss, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
 import { Decompositions } from "./decompositions.ts";
@@ -46,6 +53,8 @@ export interface PlannedLayer {
   allowed: number;
   /** planned multiply-adds per row; the result of a search may cost less */
   cost: number;
+  /** for a model of several sizes: allowed multiply-adds per row at each size, which do not fall */
+  sizes?: readonly number[];
 }
 
 /** Totals over all layers of a plan, in multiply-adds of one pass of the model. */
@@ -71,6 +80,8 @@ export interface ConversionPlan {
   totals: PlanTotals;
   /** multiply-adds of the whole model by both counts */
   counts: { before: Counts; after: Counts };
+  /** the sizes to which the model can be cut, as shares, the smallest first; all else is planned for the largest one */
+  sizes?: readonly number[];
 }
 
 /** Options of `planConversion`. Exactly one of `budget`, `flops` and `widths` limits the cost of the layers. */
@@ -79,6 +90,11 @@ export interface PlanOptions {
   structure: string;
   /** share of the converted layers' dense multiply-adds, above 0 and at most 1 */
   budget?: number;
+  /**
+   * sizes to which the model can be cut, shares of the converted layers' dense multiply-adds, the smallest first. They
+   * take the place of `budget`. No layer stays dense
+   */
+  sizes?: readonly number[] | undefined;
   /** maximum relative FLOPs of the whole model by the reference count, e.g. 0.4375 */
   flops?: number;
   /** GBLR only: rule for initial widths, as in published settings, e.g. `lr0.25` */
@@ -110,7 +126,32 @@ export interface PlanOptions {
  * Plans a conversion from sizes alone, or, with the `global` allocation, from the weights of a dense model.
  * @throws EngineError when options contradict each other, no layer matches, or the budget is too small for a layer
  */
-export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
+export async function planConversion(model: Model, { sizes, ...options }: PlanOptions): Promise<ConversionPlan> {
+  if (!sizes) return planOfSize(model, options);
+  expectNested(structureNamed(options.structure));
+  const plans: ConversionPlan[] = [];
+  for (const budget of sizes) plans.push(await planOfSize(model, { ...options, budget, mayStay: false }));
+  const largest = plans.at(-1);
+  if (!largest) throw new EngineError("a model of several sizes has no size", "give at least one");
+  const layers = largest.layers.map((layer, i) => {
+    // Rounding may give a layer slightly less at a larger size.
+    const allowed = plans.map((plan) => (plan.layers[i] as PlannedLayer).allowed);
+    return { ...layer, sizes: allowed.map((_, j) => Math.min(...allowed.slice(j))) };
+  });
+  return { ...largest, layers, sizes };
+}
+
+/** @throws EngineError when the structure cannot hold a matrix at several sizes */
+function expectNested({ name, nested }: StructureKind): void {
+  if (nested) return;
+  const able = structures().flatMap((each) => (each.nested ? [each.name] : []));
+  throw new EngineError(`${name} cannot be made for several sizes`, `use ${able.join(" or ")}`);
+}
+
+async function planOfSize(
+  model: Model,
+  options: Omit<PlanOptions, "sizes"> & { mayStay?: boolean },
+): Promise<ConversionPlan> {
   const { allocation = "uniform", convolutions = "integrated", init, covariances, energies } = options;
   const structure = structureNamed(options.structure);
   const asked = askedFor(structure, options);
@@ -143,7 +184,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
   const rankCost = init && structure.rankCosts?.[init];
-  const shared = { structure: structureOf, layers, budget, rankCost };
+  const shared = { structure: structureOf, layers, budget, rankCost, mayStay: options.mayStay };
   if (allocation !== "uniform") expectDense(model, namesIn(model, layers));
   if (allocation === "uniform") return finished(shareUniformly(shared), budget);
   if (allocation === "loss") return finished(shareByLoss({ ...shared, energies: energies ?? new Map() }), budget);
@@ -284,4 +325,14 @@ export function chooseLayers<L extends { name: string }>(
     throw new EngineError(`no layer of ${model} has "${pattern}" in its name`, `layers: ${names || "none"}`);
   }
   return chosen;
+}
+
+/**
+ * Splits convolutions into their kernel positions where the plan has positions. Must be called before calibration for
+ * such a plan; `convert` does it itself.
+ */
+export function takeApart(model: Model, layers: readonly PlannedLayer[]): void {
+  for (const { position } of layers) {
+    if (position && model.layers.has(position.of)) splitConvolution(model, position.of);
+  }
 }

@@ -13,6 +13,7 @@ import {
   variable,
   zeros,
 } from "@tensorflow/tfjs-core";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 
 /** The mean of x yᵀ over all rows so far. */
 export class RunningMean {
@@ -44,9 +45,39 @@ export class RunningMean {
     });
   }
 
+  /**
+   * Replaces the mean by that of the rows of all processes, all of which call this.
+   * @param counts the rows of each process, in the order of ranks
+   */
+  async combine(ranks: ProcessGroup, counts: readonly number[]): Promise<void> {
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    if (total === 0) return;
+    this.mean = await weightedSum(this.mean, { shape: [this.n, this.n], weight: this.rows / total, ranks });
+    this.rows = total;
+  }
+
   /** Disposes of the mean. */
   dispose(): void {
     this.mean?.dispose();
     this.mean = undefined;
   }
+}
+
+/**
+ * The sum over all processes of tensors times weights; all of them call this.
+ * @param own of this process, which is replaced; undefined stands for zeros
+ */
+export async function weightedSum(
+  own: Variable | undefined,
+  { shape, weight, ranks }: { shape: number[]; weight: number; ranks: ProcessGroup },
+): Promise<Variable> {
+  const sum = tidy(() => variable(mul(own ?? zeros(shape), weight), false));
+  own?.dispose();
+  try {
+    await ranks.allReduce([sum]);
+  } catch (error) {
+    sum.dispose();
+    throw error;
+  }
+  return sum;
 }

@@ -39,13 +39,15 @@ import {
 } from "@tensorflow/tfjs-core";
 import { languageLoss } from "../architectures/parts/language-model.ts";
 import { type ApplyOptions, isLanguageModel, type LayerSource } from "../architectures/task.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
+import { isOwn, type Sharing, shared } from "../distributed/shares.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { seededUniform } from "../engine/core/random.ts";
 import { gelu } from "../engine/ops/index.ts";
 import { classifierLogits } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
-import { RunningMean } from "./running-mean.ts";
+import { RunningMean, weightedSum } from "./running-mean.ts";
 
 /** The sensitivity of the loss to errors of one layer. The owner disposes of the tensors. */
 export interface Sensitivity {
@@ -57,14 +59,14 @@ export interface Sensitivity {
   importance: Tensor1D;
 }
 
-export interface SensitivityOptions {
+/** Several processes have the same inputs, which are dealt to them in turn. */
+export interface SensitivityOptions extends Sharing {
   /** names of the layers */
   layers: readonly string[];
   /** whether G is computed. Default true */
   withOutputs?: boolean;
   /** seed of the labels of classifiers. Default 0 */
   seed?: number;
-  signal?: AbortSignal | undefined;
 }
 
 /** Progress of `sensitivities`; the last event has them by layer name. */
@@ -82,42 +84,99 @@ export type SensitivityEvent =
 export async function* sensitivities(
   model: Model,
   inputs: AsyncIterable<Tensor>,
-  { layers, withOutputs = true, seed = 0, signal }: SensitivityOptions,
+  { layers, withOutputs = true, seed = 0, ranks, signal }: SensitivityOptions,
 ): AsyncGenerator<SensitivityEvent, void> {
-  const uniform = seededUniform(seed);
   const sums = new Map(layers.map((name) => [name, new LayerSums(model, name, withOutputs)]));
-  const tapped = new TappedModel(model, sums);
-  let [count, terms] = [0, 0];
   let done = false;
   try {
-    for await (const input of inputs) {
-      signal?.throwIfAborted();
-      const loss = isLanguageModel(model) ? textLoss(input as Tensor2D) : await labelLoss(model, input, uniform);
-      try {
-        tapped.run(loss.of);
-      } finally {
-        input.dispose();
-        loss.labels?.dispose();
+    const shares = yield* shared("a calibration", summed(model, inputs, { sums, seed, ranks, signal }), {
+      ranks,
+      signal,
+    });
+    if (ranks) {
+      for (const [i, each] of [...sums.values()].entries()) {
+        await each.combine(
+          ranks,
+          shares.map(({ layers: counts }) => counts[i] as LayerCounts),
+        );
       }
-      count += input.shape[0] ?? 1;
-      terms += loss.terms;
-      yield { kind: "progress", inputs: count, rows: terms };
-      await eventLoopTurn();
     }
+    const total = (of: "count" | "terms") => shares.reduce((sum, share) => sum + share[of], 0);
     const unseen = layers.find((name) => sums.get(name)?.rows === 0);
-    if (count === 0 || unseen !== undefined) {
+    if (total("count") === 0 || unseen !== undefined) {
       throw new EngineError(
-        `calibration: ${unseen ?? "no layer"} received no gradient from ${count} inputs`,
+        `calibration: ${unseen ?? "no layer"} received no gradient from ${total("count")} inputs`,
         "use more data",
       );
     }
     done = true;
-    const found = Array.from(sums, ([name, each]) => [name, each.result(terms)] as const);
+    const found = Array.from(sums, ([name, each]) => [name, each.result(total("terms"))] as const);
     yield { kind: "sensitivities", sensitivities: new Map(found) };
   } finally {
-    tapped.dispose();
     if (!done) for (const each of sums.values()) each.dispose();
   }
+}
+
+/** What one process has added to the sums of a layer. */
+interface LayerCounts {
+  inputs: number;
+  rows: number;
+}
+
+/** What one process has added to the sums. */
+interface Share {
+  /** sequences or images */
+  count: number;
+  /** terms of the loss */
+  terms: number;
+  /** in the order of the layers */
+  layers: LayerCounts[];
+}
+
+/** Adds the inputs of this process to the sums of layers. */
+async function* summed(
+  model: Model,
+  inputs: AsyncIterable<Tensor>,
+  { sums, seed, ranks, signal }: Sharing & { sums: ReadonlyMap<string, LayerSums>; seed: number },
+): AsyncGenerator<SensitivityEvent, Share> {
+  const uniform = seededUniform(seed);
+  const tapped = new TappedModel(model, sums);
+  let [index, seen, count, terms] = [0, 0, 0, 0];
+  try {
+    for await (const input of inputs) {
+      signal?.throwIfAborted();
+      const [batch = 1] = input.shape;
+      seen += batch;
+      if (isOwn(ranks, index++)) {
+        terms += await addInput(input, { model, tapped, uniform });
+        count += batch;
+      } else {
+        // Another process draws the labels of this input. Its random numbers are passed over.
+        if (!isLanguageModel(model)) for (let i = 0; i < batch; i++) uniform();
+        input.dispose();
+      }
+      yield { kind: "progress", inputs: seen, rows: terms };
+      await eventLoopTurn();
+    }
+  } finally {
+    tapped.dispose();
+  }
+  return { count, terms, layers: Array.from(sums.values(), ({ counts }) => counts) };
+}
+
+/** Adds one input, which is disposed of, to sums. @returns number of terms of its loss */
+async function addInput(
+  input: Tensor,
+  { model, tapped, uniform }: { model: Model; tapped: TappedModel; uniform: () => number },
+): Promise<number> {
+  const loss = isLanguageModel(model) ? textLoss(input as Tensor2D) : await labelLoss(model, input, uniform);
+  try {
+    tapped.run(loss.of);
+  } finally {
+    input.dispose();
+    loss.labels?.dispose();
+  }
+  return loss.terms;
 }
 
 /** The loss of one input, as a sum of terms. */
@@ -184,6 +243,24 @@ class LayerSums {
       this.importance ??= variable(zeros([this.sizes.nIn]), false);
       this.importance.assign(add(mul(this.importance, 1 - 1 / this.inputs), mul(here, 1 / this.inputs)));
     });
+  }
+
+  /** what has been added here */
+  get counts(): LayerCounts {
+    return { inputs: this.inputs, rows: this.rows };
+  }
+
+  /** Makes the sums those of all processes, all of which call this. @param shares what each has added */
+  async combine(ranks: ProcessGroup, shares: readonly LayerCounts[]): Promise<void> {
+    const total = (of: keyof LayerCounts) => shares.reduce((sum, share) => sum + share[of], 0);
+    if (total("inputs") === 0) return;
+    await this.outputs?.combine(
+      ranks,
+      shares.map(({ rows }) => rows),
+    );
+    const weight = this.inputs / total("inputs");
+    this.importance = await weightedSum(this.importance, { shape: [this.sizes.nIn], weight, ranks });
+    [this.inputs, this.rows] = [total("inputs"), total("rows")];
   }
 
   /** @param terms of the loss, over all inputs */

@@ -23,6 +23,8 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import type { Stepwise } from "../architectures/task.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
+import { isOwn, type Sharing, shared } from "../distributed/shares.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { solvePositive } from "../engine/linalg/index.ts";
 import { copyModel } from "../models/create.ts";
@@ -35,15 +37,14 @@ import { groupsOf, type InputGroup, Stream, stepsOf } from "./streams.ts";
 /** Default of `damping`. */
 const DAMPING = 1e-4;
 
-/** Options of `SequentialCalibration`. */
-export interface SequentialOptions {
+/** Options of `SequentialCalibration`. Several processes have the same inputs, which are dealt to them in turn. */
+export interface SequentialOptions extends Sharing {
   /** names of the layers to convert */
   layers: readonly string[];
   /** the whole forward pass, for architectures without steps; its result is disposed of */
   forward: (model: Model, input: Tensor) => Tensor;
   /** share of the mean diagonal entry of Σ' that is added to all of them. Default 1e-4 */
   damping?: number | undefined;
-  signal?: AbortSignal | undefined;
 }
 
 /** Progress within the calibration of the group of layers that starts with `name`. */
@@ -86,18 +87,24 @@ export class SequentialCalibration {
   ): Promise<SequentialCalibration> {
     const stepwise = stepsOf(model, options.forward);
     const states: Tensor[] = [];
+    let groups: InputGroup[] | undefined;
+    let index = 0;
     try {
       for await (const input of inputs) {
         options.signal?.throwIfAborted();
         try {
-          states.push(tidy(() => keep(clone(stepwise.start(model, input)))));
+          const isShare = isOwn(options.ranks, index++);
+          if (groups && !isShare) continue;
+          const start = tidy(() => keep(clone(stepwise.start(model, input))));
+          states.push(start);
+          // All processes find the groups, with the first input.
+          groups ??= groupsOf(model, { names: options.layers, stepwise, start });
+          if (!isShare) states.pop()?.dispose();
         } finally {
           input.dispose();
         }
       }
-      const [start] = states;
-      if (!start) throw new EngineError("calibration: there is no input", "use more data");
-      const groups = groupsOf(model, { names: options.layers, stepwise, start });
+      if (!groups) throw new EngineError("calibration: there is no input", "use more data");
       return new SequentialCalibration(streamsOf(model, { stepwise, groups, states }), options);
     } catch (error) {
       for (const state of states) state.dispose();
@@ -110,16 +117,21 @@ export class SequentialCalibration {
     return this.streams.groups.map(({ inputs }) => inputs.flatMap(({ layers }) => layers));
   }
 
-  /** Makes covariance and correction of a layer available: calibrates its group, unless it is the current one. */
+  /**
+   * Makes covariance and correction of a layer available: calibrates its group, unless it is the current one. Several
+   * processes ask for the same layers in the same order.
+   */
   async *provide(name: string): AsyncGenerator<SequentialProgress, void> {
     if (this.covariances.has(name)) return;
     const group = this.streams.groups.find(({ inputs }) => inputs.some(({ layers }) => layers.includes(name)));
     if (!group) throw new EngineError(`calibration: ${name} is not among its layers`, "report this");
     this.clear();
-    yield* this.reach(group.step, name);
+    const { ranks } = this.options;
     const means = group.inputs.map(({ nIn }) => ({ covariance: new RunningMean(nIn), drift: new RunningMean(nIn) }));
     try {
-      yield* this.collect(group, means);
+      const shares = yield* shared("a calibration", this.pass(group, means), this.options);
+      if (ranks) await this.combine(means, { ranks, counts: shares });
+      this.rows = means[0]?.covariance.rows ?? 0;
       for (const [i, { layers }] of group.inputs.entries()) {
         const { covariance, drift } = means[i] as Means;
         await this.solve(layers, covariance, drift);
@@ -151,6 +163,26 @@ export class SequentialCalibration {
     for (const tensors of [this.covariances, this.corrections]) {
       for (const tensor of new Set(tensors.values())) tensor.dispose();
       tensors.clear();
+    }
+  }
+
+  /** Takes the inputs of this process through both streams to a group. @returns the rows of each input of the group */
+  private async *pass(group: InputGroup, means: readonly Means[]): AsyncGenerator<SequentialProgress, number[]> {
+    const [name = ""] = group.inputs[0]?.layers ?? [];
+    yield* this.reach(group.step, name);
+    yield* this.collect(group, means);
+    return means.map(({ covariance }) => covariance.rows);
+  }
+
+  /** Makes the means those of the inputs of all processes. @param counts the rows of each process */
+  private async combine(
+    means: readonly Means[],
+    { ranks, counts }: { ranks: ProcessGroup; counts: readonly (readonly number[])[] },
+  ): Promise<void> {
+    for (const [i, { covariance, drift }] of means.entries()) {
+      const rows = counts.map((share) => share[i] as number);
+      await covariance.combine(ranks, rows);
+      if (this.hasDiverged) await drift.combine(ranks, rows);
     }
   }
 
@@ -208,7 +240,6 @@ export class SequentialCalibration {
     } finally {
       for (const state of next) state.dispose();
     }
-    this.rows = means[0]?.covariance.rows ?? 0;
   }
 
   /** Computes Σ' + damping and K of layers with the same input, from the means. */

@@ -22,8 +22,8 @@ export async function modelCounts(model: Model): Promise<Counts> {
 
 /**
  * Parameters of all layers that can be converted, without biases: those that inference needs, and those of the same
- * layers when dense. The live blocks of a layer with widths have as many as they have multiply-adds per row; integers,
- * such as the places of packed blocks, do not count.
+ * layers when dense. Live blocks of a layer with widths, and the entries that pruning has kept, are as many as their
+ * multiply-adds per row; integers, such as the places of packed blocks, do not count.
  */
 export async function linearParameters(model: Model): Promise<{ parameters: number; dense: number }> {
   let [parameters, dense] = [0, 0];
@@ -31,7 +31,8 @@ export async function linearParameters(model: Model): Promise<{ parameters: numb
     const held = model.structureParameters(name);
     const numbers = Object.values(held).filter(({ dtype }) => dtype !== "int32");
     dense += nIn * nOut;
-    parameters += structure.hasWidths ? await structure.cost(held) : numbers.reduce((sum, { size }) => sum + size, 0);
+    const isCounted = structure.hasWidths || structure.keepsZeros;
+    parameters += isCounted ? await structure.cost(held) : numbers.reduce((sum, { size }) => sum + size, 0);
   }
   return { parameters, dense };
 }

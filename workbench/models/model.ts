@@ -40,7 +40,8 @@ export interface ModelParts<Config> {
 export class Model<Config = unknown> implements LayerSource<Config> {
   readonly architecture: Architecture<Config>;
   readonly config: Config;
-  readonly json: Readonly<Record<string, unknown>>;
+  /** content of config.json; a cut to one size replaces it */
+  json: Readonly<Record<string, unknown>>;
   readonly parameters: Map<string, Variable>;
   readonly layers: Map<string, LinearLayer>;
   /** mask settings of all GBLR layers, read at each product; schedules change them in place */

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { llama } from "../../../workbench/architectures/llama/architecture.ts";
 import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import type { Symmetry } from "../../../workbench/architectures/symmetry.ts";
-import { RandomStream } from "../../../workbench/data/images/random.ts";
+import { RandomStream } from "../../../workbench/data/random.ts";
 import { createModel, gpt2, isLanguageModel, type Model } from "../../../workbench/models/index.ts";
 import { SIZES as LLAMA } from "../../architectures/llama/families.ts";
 import {

@@ -57,6 +57,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   python: {
     module: "gblr_gpt2",
     auto: "AutoModelForCausalLM",
+    body: "transformer",
     own: { gpt2: { base: "GPT2LMHeadModel", model: "GblrGPT2LMHeadModel", config: "GblrGPT2Config" } },
     tokenizer: "GPT2Tokenizer",
   },

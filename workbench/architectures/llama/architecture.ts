@@ -57,6 +57,7 @@ export const llama: Architecture<LlamaConfig> = {
   python: {
     module: "gblr_llama",
     auto: "AutoModelForCausalLM",
+    body: "model",
     own: Object.fromEntries(
       Object.entries(FAMILIES).map(([type, { title }]) => {
         const base = `${title}ForCausalLM`;

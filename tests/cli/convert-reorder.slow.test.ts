@@ -2,19 +2,17 @@
 // what cannot be reordered is refused in one line.
 
 import { beforeAll, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type Symmetry, symmetriesOf } from "../../workbench/architectures/symmetry.ts";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { permuteModel } from "../../workbench/compress/reorder/permute.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
-import { saveModelNow } from "../../workbench/models/index.ts";
 import { distance, logitsOf } from "../compress/reorder/cases.ts";
-import { tinyModel } from "../compress/tiny.ts";
-import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { type Ran, runOffline, runVerb } from "./in-process.ts";
+import { writeTinySources } from "./tiny-sources.ts";
 
 const at = temporaryFolder();
 runOffline(at("cache"));
@@ -40,13 +38,7 @@ async function logitsIn(folder: string): Promise<Float32Array> {
 
 beforeAll(async () => {
   await openEngine({ engine: "cpu" });
-  const model = tinyModel(3, { vocab_size: 300 });
-  await saveModelNow(model, at("dense"));
-  model.dispose();
-  writeTinyTokenizer(at("dense"));
-  mkdirSync(at("text"));
-  const line = (i: number) => `the ${i} there and then another ${"aeiou"[i % 5]}\n`;
-  writeFileSync(at("text", "train.txt"), Array.from({ length: 200 }, (_, i) => line(i * 7919)).join(""));
+  await writeTinySources(at, ["train"]);
 });
 
 test("--structure dense writes a reordered model with the same logits, and says what moved", async () => {

@@ -276,7 +276,7 @@ test.each([
   [["--structure", "gblr", "--budget", "0"], "above 0 and at most 1"],
   [["--structure", "gblr", "--budget", "1.2"], "above 0 and at most 1"],
   [["--structure", "gblr", "--flops", "-1"], "above 0 and at most 1"],
-  [["--structure", "gblr"], "no cost is given; give one of --budget, --flops and --widths"],
+  [["--structure", "gblr"], "no cost is given; give one of --budget, --flops, --sizes and --widths"],
   [["--structure", "gblr", "--budget", "0.5", "--flops", "0.5"], "--budget and --flops contradict each other"],
   [["--structure", "lowrank", "--widths", "lr0.25"], "--widths is for gblr, not lowrank"],
   [["--structure", "gblr", "--widths", "rl0.25"], 'no width rule "rl0.25"'],

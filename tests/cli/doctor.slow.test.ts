@@ -43,14 +43,24 @@ async function report(args: string[], environment: Record<string, string | undef
   return JSON.parse((await gblr(["doctor", "--quick", "--json", ...args], environment)).stdout) as Report;
 }
 
-test.skipIf(buildState().state !== "built")(
+const built = buildState();
+const LACKS_NCCL = built.state === "built" && built.stamp.libtorch.cuda && !loadAddon().addon.hasNccl();
+
+test.skipIf(built.state !== "built")(
   "doctor --distributed starts two processes that add up an array",
   async () => {
     const found = await report(["--engine", "torch", "--distributed"]);
-    expect(found.distributed).toEqual({ ranks: 2, bytes: 4 * 2 ** 20, seconds: expect.any(Number) });
+    expect(found.distributed).toEqual({
+      ranks: 2,
+      bytes: 4 * 2 ** 20,
+      seconds: expect.any(Number),
+      through: expect.stringMatching(/^(gloo|nccl)$/),
+      lacksNccl: LACKS_NCCL,
+    });
     const { code, stdout } = await gblr(["doctor", "--quick", "--engine", "torch", "--distributed"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/ distributed 2 processes added up 4\.19 MB through Gloo in [\d.]+ ms, [\d.]+ GB\/s/);
+    expect(stdout).toMatch(/ distributed 2 processes added up 4\.19 MB through (Gloo|NCCL) in [\d.]+ ms, [\d.]+ GB\/s/);
+    expect(stdout.includes("no NCCL: see docs/distributed.md")).toBe(LACKS_NCCL);
   },
   PATIENCE,
 );

@@ -35,14 +35,17 @@ beforeAll(async () => {
   writeTasks(at("tasks"));
 });
 
-function start(...args: string[]) {
+const start = (...args: string[]) => startOn(at("model, small"), ...args);
+
+function startOn(model: string, ...args: string[]) {
   const env = { ...process.env, GBLR_PYTHON: python, HF_HOME: at("huggingface"), GBLR_CACHE: at("cache") };
   const options = ["--include-path", at("tasks"), "--offline", ...args];
-  return spawn(process.execPath, [GBLR, "eval", "harness", at("model, small"), ...options], { env });
+  return spawn(process.execPath, [GBLR, "eval", "harness", model, ...options], { env });
 }
 
-async function run(...args: string[]) {
-  const child = start(...args);
+const run = (...args: string[]) => resultOf(start(...args));
+
+async function resultOf(child: ReturnType<typeof start>) {
   const exited = once(child, "exit") as Promise<[number | null]>;
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
   return { code, stdout, stderr };
@@ -113,6 +116,29 @@ test.skipIf(!python)("prints a table of a part of the documents, and nothing els
   expect(engine).toMatch(/^ {2}on \w+ \w+, float32$/);
   expect(end).toBe("");
 });
+
+test.skipIf(!python)("measures a cut of a model of several sizes as the folder of the cut", async () => {
+  await made("export", at("model, small"), "--to", "dense", "--out", at("dense"));
+  await made("convert", at("dense"), "--structure", "lowrank", "--sizes", "0.3..0.8", "--out", at("sizes"));
+  await made("export", at("sizes"), "--keep", "0.5", "--out", at("cut"));
+  const scores = async (...args: string[]) => {
+    const { stdout, stderr } = await resultOf(startOn(at(args[0] as string), ...args.slice(1), ...TASK, "--json"));
+    expect(stderr).toBe("");
+    const { keep, scores: found } = JSON.parse(stdout) as { keep?: number; scores: Score[] };
+    return { keep, values: found.map(({ value }) => value) };
+  };
+  const kept = await scores("sizes", "--keep", "0.5");
+  const cut = await scores("cut");
+  expect([kept.keep, cut.keep]).toEqual([0.5, undefined]);
+  expect(kept.values).toEqual(cut.values);
+});
+
+const TASK = ["--tasks", "gblr_rolling"];
+
+async function made(...args: string[]): Promise<void> {
+  const child = spawn(process.execPath, [GBLR, ...args], { env: { ...process.env, GBLR_CACHE: at("cache") } });
+  expect((await resultOf(child)).stderr).toBe("");
+}
 
 test.skipIf(!python)("says in one line that lm_eval does not know a task, and keeps no files", async () => {
   const { code, stdout, stderr } = await run("--tasks", "gblr_choices,no_such_task", "--out", at("refused"));

@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { addEval } from "../../workbench/cli/eval.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { PACKED_PRODUCT, PANEL_PRODUCT } from "../../workbench/engine/ops/gblr/kernels.ts";
+import { PACKED_PRODUCT, PANEL_PRODUCT, TILE_PRODUCT } from "../../workbench/engine/ops/gblr/kernels.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { FORM_NAMES } from "../../workbench/structures/structure.ts";
 import { converted, tinyModel } from "../compress/tiny.ts";
@@ -41,6 +41,7 @@ test("multiplies with the named form, and without a name with the one that is ch
       return [];
     });
     expect(kernelNames.includes(PANEL_PRODUCT)).toBe(form === "panels");
+    expect(kernelNames.includes(TILE_PRODUCT)).toBe(form === "tiles");
     expect(kernelNames.includes(PACKED_PRODUCT)).toBe(form === "packed");
     losses.push(JSON.parse(stdout).nll);
   }
@@ -50,5 +51,5 @@ test("multiplies with the named form, and without a name with the one that is ch
 test("refuses a form that does not exist in one line", async () => {
   const { code, stderr } = await evaluated("--form", "diagonal");
   expect(code).toBe(2);
-  expect(stderr).toContain("Allowed choices are auto, measure, dense, lowrank, packed, panels.");
+  expect(stderr).toContain("Allowed choices are auto, measure, dense, lowrank, packed, panels, tiles.");
 });

@@ -2,7 +2,7 @@
 // one that fails leaves the others be.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseVaried, repetitionsOf } from "../../workbench/cli/shared/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
@@ -16,6 +16,7 @@ import {
 } from "../../workbench/pipeline/results/sweep-results.ts";
 import { gridOf } from "../../workbench/pipeline/sweep.ts";
 import { readResults } from "../../workbench/report/results-file.ts";
+import { environment } from "../distributed/start.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, run, start } from "../pipeline/tiny-hub.ts";
 import { makeTinyImages, QUICK_VIT } from "../pipeline/tiny-images.ts";
@@ -174,6 +175,46 @@ test(
     const again = await run(GBLR, all, place);
     expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
     expect(again.stdout.match(/already done/g)).toHaveLength(1);
+  },
+  PATIENCE,
+);
+
+test(
+  "a sweep that is killed leaves its run going, which the same command does not take for a failure",
+  async () => {
+    const args = ["sweep", "vit-s-cifar10", "--vary", "structure=lowrank,monarch", "--vary", "budget=0.5"];
+    const all = [...args, "--out", "killed", ...shared];
+    const child = start(GBLR, all, place);
+    for await (const bytes of child.stdout) if (new TextDecoder().decode(bytes).includes("1 of 2")) break;
+    while (!readdirSync(at("killed")).includes("structure-lowrank+budget-0.5")) await Bun.sleep(5);
+    while (!readdirSync(at("killed", "structure-lowrank+budget-0.5")).includes(".lock")) await Bun.sleep(5);
+    child.kill("SIGKILL");
+    await child.exited;
+    const again = await run(GBLR, all, place);
+    expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
+    expect(again.stdout.match(/ {2}(finished|already done), killed/g)).toHaveLength(2);
+  },
+  PATIENCE,
+);
+
+test(
+  "two processes of a launcher divide the runs, each of which has one process, and the first one prints all",
+  async () => {
+    const args = ["sweep", "vit-s-cifar10", "--vary", "structure=lowrank,monarch,lowrnk", "--vary", "budget=0.4,0.6"];
+    const all = [...args, "--out", "divided", ...shared];
+    const rank = (number: number) => run(GBLR, all, { ...place, env: environment(number, 2, 29_499) });
+    const later = rank(1);
+    const begun = () =>
+      existsSync(at("divided")) ? readdirSync(at("divided")).filter((name) => name.includes("+")) : [];
+    while (begun().length === 0) await Bun.sleep(5);
+    expect(begun()).toEqual(["structure-lowrank+budget-0.6"]);
+    const [first, second] = await Promise.all([rank(0), later]);
+    expect(second).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(first.code).toBe(1);
+    expect(first.stderr).toMatch(/^gblr: 2 of 6 runs failed; structure lowrnk, budget 0\.4: /);
+    // The run with which the other process began, at least.
+    expect(first.stdout).toMatch(/structure lowrank, budget 0\.6 …\n {2}already done, /);
+    expect(first.stdout.match(/ {2}(finished|already done), divided/g)).toHaveLength(4);
   },
   PATIENCE,
 );

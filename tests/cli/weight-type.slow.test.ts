@@ -130,7 +130,11 @@ test("engines that hold weights in float32 refuse half precision in one line", a
 });
 
 test("a type that does not exist is a usage error", async () => {
-  const { code, stderr } = await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), "--dtype", "int8"]);
-  expect(code).toBe(2);
-  expect(stderr).toContain("Allowed choices are float32, bfloat16, float16, auto.");
+  const refusal = async (type: string) => {
+    const { code, stderr } = await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), "--dtype", type]);
+    expect(code).toBe(2);
+    return stderr;
+  };
+  expect(await refusal("int4")).toContain("Allowed choices are float32, bfloat16, float16, auto.");
+  expect(await refusal("int8")).toContain("use `gblr export MODEL --to packed --dtype int8 --out FOLDER`.");
 });

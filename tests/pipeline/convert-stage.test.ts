@@ -2,6 +2,8 @@
 // structure and initialization.
 
 import { beforeAll, expect, test } from "bun:test";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import {
   type Allocation,
@@ -18,6 +20,7 @@ import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { TINY, tinyModel, tokens } from "../compress/tiny.ts";
 import { sampleIds } from "../engine/ops/operands.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { numbersOf } from "../train/small.ts";
 
 beforeAll(() => openEngine());
 
@@ -37,6 +40,7 @@ interface Ways {
   sequential?: boolean;
   budget?: number;
   finished?: FinishedLayers;
+  calibrationBytes?: number;
   /** seed of the texts of the calibration. Default 60 */
   texts?: number;
 }
@@ -93,6 +97,13 @@ test("a sequential calibration leaves a smaller error of the model, and reports 
   }
 });
 
+let areMade = false;
+/** The first search makes tensors that all searches share. */
+async function makeSharedTensors(): Promise<void> {
+  if (!areMade) (await conversionOf(WAYS[0] as Ways)).model.dispose();
+  areMade = true;
+}
+
 const WAYS: Required<Pick<Ways, "structure" | "init" | "allocation" | "sequential">>[] = [
   { structure: "gblr", init: "search", allocation: "loss", sequential: true },
   { structure: "gblr", init: "search", allocation: "global", sequential: false },
@@ -106,8 +117,7 @@ const WAYS: Required<Pick<Ways, "structure" | "init" | "allocation" | "sequentia
 test.each(WAYS)(
   "$structure by $init, allocation $allocation, sequential $sequential: within the budget",
   async (ways) => {
-    // The first search makes tensors that all searches share.
-    (await conversionOf(ways)).model.dispose();
+    await makeSharedTensors();
     const before = tf.memory().numTensors;
     const { model, conversion, plan } = await conversionOf(ways);
     const planned = plan.layers.reduce((sum, { allowed, rows }) => sum + allowed * rows, 0);
@@ -168,3 +178,35 @@ test("finished layers are put in place only for the same calibration data", asyn
     for (const { model } of [first, again, other]) model.dispose();
   }
 });
+
+test.each([
+  ["sequential", { sequential: true }],
+  ["split", { allocation: "global", calibrationBytes: 30_000 }],
+  ["sensitive", { allocation: "loss", structure: "gblr" }],
+] as [string, Ways][])(
+  "a %s conversion has the same numbers whichever finished layers it is resumed with, and which are damaged",
+  async (title, ways) => {
+    const at = folder(`${title} subsets`);
+    const finished = new FinishedLayers(at, "one conversion");
+    const whole = await conversionOf({ ...ways, finished });
+    const expected = await numbersOf(whole.model);
+    whole.model.dispose();
+    const files = readdirSync(at).toSorted();
+    const kept = files.map((file) => readFileSync(join(at, file)));
+    const subsets: ((i: number) => boolean)[] = [(i) => i % 2 === 0, (i) => i % 2 === 1, (i) => i > 3, () => false];
+    for (const remains of subsets) {
+      for (const [i, file] of files.entries()) {
+        const bytes = kept[i] as Buffer;
+        // Half of the others are gone, and half are cut off.
+        if (remains(i)) writeFileSync(join(at, file), bytes);
+        else if (i % 4 < 2) rmSync(join(at, file), { force: true });
+        else writeFileSync(join(at, file), bytes.subarray(0, bytes.length - 9));
+      }
+      const before = tf.memory().numTensors;
+      const { model } = await conversionOf({ ...ways, finished });
+      expect(await numbersOf(model)).toEqual(expected);
+      model.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+    }
+  },
+);

@@ -66,7 +66,7 @@ test.each([
     for (;;) {
       const child = start(RECIPE, args, own);
       // Longer each time, so that it ends; never before anything has begun.
-      const timer = setTimeout(() => child.kill("SIGKILL"), 500 + Math.random() * (1500 + 250 * kills));
+      const timer = setTimeout(() => child.kill("SIGKILL"), 500 + Math.random() * (1500 + 1000 * kills));
       const stderr = await new Response(child.stderr).text();
       const code = await child.exited;
       clearTimeout(timer);

@@ -86,17 +86,18 @@ describe.skipIf(state.state !== "built")("a recipe over two processes", () => {
   test(
     "ends when one of them is killed, with a line from the other, and goes on to the same rows",
     async () => {
-      const begin = () => started(commandOf("killed"));
+      const begin = (...more: string[]) => started([...commandOf("killed"), ...more]);
       const [first, second] = await begin();
       const checkpoints = join(place.work, "killed/checkpoint");
-      while (first.exitCode === null && !(existsSync(checkpoints) && readdirSync(checkpoints).length > 1))
-        await setTimeout(5);
+      const isSaved = () => existsSync(checkpoints) && readdirSync(checkpoints).some((name) => name.endsWith(".json"));
+      while (first.exitCode === null && !isSaved()) await setTimeout(5);
       second.kill("SIGKILL");
       expect(await new Response(first.stderr).text()).toMatch(
-        /gpt2-wt103: rank 0 of 2: \w+ in step \d+ failed: another rank has ended; see the output/,
+        /gpt2-wt103: rank 0 of 2: \w+ in (the checkpoint of )?step \d+ failed: another rank has ended; see the output/,
       );
       expect(await first.exited).toBe(1);
-      const [again, other] = await begin();
+      // Whether moments are divided may change, and changes no number.
+      const [again, other] = await begin("--shard-optimizer");
       const [stdout, stderr] = await Promise.all([again.stdout, again.stderr].map((out) => new Response(out).text()));
       expect(rowsOf({ code: await again.exited, stdout: stdout as string, stderr: stderr as string })).toEqual(alone);
       expect(await other.exited).toBe(0);

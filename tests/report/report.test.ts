@@ -81,6 +81,20 @@ test("the page asks to be loaded again only while its run goes on", async () => 
   }
 });
 
+test("a report has the last texts that the model has written, as text", async () => {
+  const folder = at("samples");
+  await startRun(folder, facts());
+  const lines = Array.from({ length: 14 }, (_, step) => {
+    return { kind: "sample", step, epoch: 0, seconds: step, prompt: "<b>Once", text: ` upon a ${step}th time</b>` };
+  });
+  writeFileSync(`${folder}/metrics.jsonl`, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const page = await reportOf(folder);
+  elementsOf(page);
+  expect(page).toContain("the last 10 of 14");
+  expect(cells(page)).toEqual(expect.arrayContaining(["13", "&lt;b&gt;Once", " upon a 13th time&lt;/b&gt;"]));
+  expect(page).not.toContain(" upon a 3th time");
+});
+
 test("a run that has only begun says what is not there yet", async () => {
   await startRun(at("begun"), { ...facts(), task: "image-classification" });
   const page = await reportOf(at("begun"));

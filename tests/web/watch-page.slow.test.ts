@@ -101,15 +101,51 @@ describe.skipIf(!HAS_BROWSER)("the page of gblr watch", () => {
         layers,
         relativeFlops: { reference: 1, actual: 1 },
       };
-      await writeFile(metricsOf(name), textOf([evaluation, structure]));
+      const sample = { kind: "sample", step: 1, epoch: 0, seconds: 1, prompt: "<em>p</em>", text: "<img src=y>\n t" };
+      await writeFile(metricsOf(name), textOf([evaluation, structure, sample]));
       const own = await serveRuns({ runs: [at(name), at(HOSTILE)], interval: 50 });
       const { page, problems } = await openPage(own.url);
       await page.getByText("<script>alert(1)</script>").waitFor();
-      for (const text of ["<iframe src=//evil.test>", "<i>m</i>", "<u>s</u>", at(HOSTILE)]) {
+      for (const text of [
+        "<iframe src=//evil.test>",
+        "<i>m</i>",
+        "<u>s</u>",
+        at(HOSTILE),
+        "<em>p</em>",
+        "<img src=y>",
+      ]) {
         await page.getByText(text).filter({ visible: true }).first().waitFor();
       }
       expect(await page.locator("text.layer").first().textContent()).toContain("<svg onload=alert(1)>");
-      expect(await page.locator("main :is(script, iframe, img, b, i, u)").count()).toBe(0);
+      expect(await page.locator("main :is(script, iframe, img, b, i, u, em)").count()).toBe(0);
+      expect(problems).toEqual([]);
+      await own.close();
+    },
+    PATIENCE,
+  );
+
+  test(
+    "shows what the models have written, at any step",
+    async () => {
+      const sample = (step: number, text: string) => ({
+        ...{ kind: "sample", step, epoch: step, seconds: step },
+        ...{ prompt: "Once upon", text },
+      });
+      await startRun(at("writer"), { ...facts(), name: "writer" });
+      await writeFile(metricsOf("writer"), textOf([...until(4), sample(0, " a a a"), sample(4, " a time")]));
+      const own = await serveRuns({ runs: [at("writer")], interval: 50 });
+      const { page, problems } = await openPage(own.url);
+      const samples = page.getByRole("region", { name: "Samples" });
+      await expectText(samples, /step 4.*Once upon a time/s);
+      await samples.getByRole("slider").press("ArrowLeft");
+      await expectText(samples, /step 0.*Once upon a a a/s);
+      await samples.getByRole("slider").press("ArrowRight");
+      await appendFile(metricsOf("writer"), textOf([sample(8, " a dark\nnight")]));
+      await expectText(samples, /step 8.*Once upon a dark\nnight/s);
+      await expectNoSidewaysScrolling(page);
+      await expectAccessible(page);
+      if (process.env.GBLR_TEST_PICTURES)
+        await page.screenshot({ path: `${process.env.GBLR_TEST_PICTURES}/samples.png`, fullPage: true });
       expect(problems).toEqual([]);
       await own.close();
     },

@@ -19,7 +19,7 @@ import {
   type GenerationFlags,
   generationSettings,
 } from "./shared/generation-options.ts";
-import { addInferenceOptions, addWeightType, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { addInferenceOptions, addKeep, addWeightType, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { Interrupted, interruptible, oneLine, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 
@@ -28,6 +28,7 @@ interface ChatVerbOptions extends OpenEngineOptions, GenerationFlags {
   prompt?: string;
   variable?: Record<string, unknown>;
   dtype?: WeightType;
+  keep?: number;
   json?: boolean;
 }
 
@@ -59,7 +60,9 @@ export function addChat(program: Command): void {
     "--json",
     "print one JSON document in a line for each answer",
   );
-  addInferenceOptions(addWeightType(command)).action(chatVerb).addHelpText("after", MODES);
+  addInferenceOptions(addWeightType(addKeep(command)))
+    .action(chatVerb)
+    .addHelpText("after", MODES);
 }
 
 const COMMANDS = {
@@ -115,6 +118,7 @@ async function* opened(
     name,
     plain: !options.generationConfig,
     dtype: options.dtype,
+    keep: options.keep,
   });
 }
 

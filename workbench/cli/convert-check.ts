@@ -14,6 +14,7 @@ import type { CheckedRows } from "../pipeline/results/conversion-results.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { dense } from "../structures/dense.ts";
 import type { ConvertVerbOptions } from "./convert-options.ts";
+import { checkSettingsOf, comparedLine } from "./shared/check-data.ts";
 import { wrap } from "./shared/terminal.ts";
 import { versionsOf } from "./shared/versions.ts";
 
@@ -41,10 +42,8 @@ export async function* openConversionCheck(
   options: ConvertVerbOptions,
   { model, source, engine, context }: Opened,
 ): AsyncGenerator<PipelineEvent, ConversionCheck | undefined> {
-  const { check: dataset, checkConfig: config, checkColumn: column, checkEncoding: encoding } = options;
-  if (dataset === undefined) return undefined;
-  const { checkSplit: split = "test", checkSamples: samples, checkContext: length } = options;
-  const settings = { dataset, config, split, column, encoding, samples, context: length };
+  const settings = checkSettingsOf(options);
+  if (!settings) return undefined;
   const check = yield* openCheck(settings, { model, source, context });
   try {
     const asked = Object.entries(options).filter(([name]) => !WITHOUT_EFFECT.includes(name));
@@ -79,9 +78,8 @@ export function checkLines({ check }: ConversionCheck, outcome: CheckOutcome): s
   const { metric, before, converted, after, increase, limit, putBack, evaluations } = outcome;
   const value = (score: CheckOutcome["before"]) => valueText(metric, score.metrics[metric] as number);
   const change = (name: keyof CheckOutcome["increase"]) => check.measure.text(increase[name]);
-  const { dataset, split, measure } = check;
-  const on = [dataset.name, dataset.config, split].filter((part) => part !== undefined).join(", ");
-  const first = `check on ${on}: ${measure.label} ${value(before)} → ${value(converted)} (${change("converted")})`;
+  const { measure } = check;
+  const first = comparedLine(check, before, converted);
   const asked = limit === undefined ? "" : `, limit ${limit} ${measure.unit}`;
   if (putBack.length === 0) return [`${first}${asked}`];
   const layers = putBack.map(({ layer, share }) => `${layer} (${percent(share)})`).join(", ");

@@ -21,9 +21,52 @@ import type { WeightType } from "../models/index.ts";
 import type { CalibrationSettings } from "../pipeline/calibration/calibrate.ts";
 import { NO_ORDER } from "../pipeline/reorder.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
+import { checkSizes, sizesIn } from "./convert/sizes.ts";
+import { addCheckData, type CheckFlags, expectCheckData, expectDataset } from "./shared/check-data.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
-import { AliasOption, flagOf } from "./shared/settings.ts";
+import { AliasOption } from "./shared/settings.ts";
+
+export const SUMMARY = "compress a model: replace its linear layers by structured layers";
+
+// Lines of at most 78 characters: wider ones are broken again.
+export const DESCRIPTION = `
+Replaces the linear layers of a dense model by structured layers and writes a
+model folder. Their cost is given in one of four ways:
+
+--budget  multiply-adds of the converted layers, as a share of dense. With 0.35
+          they have at most 35 % of the multiply-adds of the dense layers
+--flops   relative FLOPs (reference) of the whole model, as published tables
+          count them, including attention and layers that stay dense. The
+          paper's GPT-2 has 0.4375
+--sizes   one model for a range of budgets, e.g. 0.2..0.8: --keep of export,
+          serve, eval, generate, chat and inspect cuts it
+--widths  GBLR only: the rule for the initial widths of the published settings,
+          e.g. lr0.25. The cost follows from it
+
+A budget is never exceeded. The part of it that is less than a whole rank goes
+to other layers or to one narrower block. The plan is printed first.
+
+A convolution is converted as one matrix, applied to the patches under its
+kernel, or with --convolutions per-kernel as one matrix for each position of
+the kernel. The structure tucker converts whole convolutions only; a 1×1
+convolution becomes lowrank.
+
+Initializations: svd minimizes the error of the matrix; activation minimizes
+the error of the layer's output for inputs from the data set of --calibrate.
+search is the block search of GBLR; it minimizes the error of the output with
+--calibrate, and the error of the matrix without. asvd and fwsvd are published
+methods for lowrank, and wanda for pruned matrices; they need --calibrate.
+
+--reorder puts hidden units, heads and other units whose order is free into an
+order in which blocks fit better. The outputs of the dense model do not change.
+With --structure dense the reordered model is written without a conversion.
+
+--check measures the model on your data before and after. With
+--max-loss-increase, layers are put back to dense, the most harmful first,
+until the loss stays within the limit. The result names these layers and the
+new cost.
+`.trim();
 
 /** Adds the options for the structure of the converted layers and their cost. */
 export function addConversionOptions(command: Command): void {
@@ -35,6 +78,12 @@ export function addConversionOptions(command: Command): void {
     )
     .option("--budget <share>", "budget as a share of the converted layers' multiply-adds, above 0 to 1", share)
     .option("--flops <share>", "budget as relative FLOPs (reference) of the whole model", share)
+    .addOption(
+      new Option(
+        "--sizes <from..to>",
+        "make one model that --keep cuts to any size in this range, e.g. 0.2..0.8, as shares like --budget",
+      ).argParser(sizesIn),
+    )
     .option("--widths <rule>", "rule for the initial widths of gblr: lrR, splrR or constX")
     .option(
       "--layers <patterns...>",
@@ -129,33 +178,20 @@ export function addCalibrationOptions(command: Command): void {
 
 /** Adds the options for the check on the user's data. */
 export function addCheckOptions(command: Command): void {
-  command
-    .option(
-      "--check <dataset>",
-      "measure the model before and after on this data set: a folder or owner/name[@revision]",
-    )
-    .option(
-      "--max-loss-increase <amount>",
-      "largest increase of the loss on the data of --check, in percent of perplexity or points of accuracy; above it, the most harmful layers are put back to dense",
-      numberFrom(0),
-    )
-    .option("--check-config <name>", "configuration of the data set (default: its only or default configuration)")
-    .option("--check-split <name>", "split to check on (default: test)")
-    .option("--check-column <name>", "column with the text or the images (default: text; image or img)")
-    .option("--check-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
-    .option("--check-samples <count>", "windows or images to check on, from the start (default: all)", countFrom(1))
-    .option(
-      "--check-context <tokens>",
-      "tokens per window (default: the model's positions, at most 2048)",
-      countFrom(1),
-    );
+  addCheckData(command, "measure the model before and after").option(
+    "--max-loss-increase <amount>",
+    "largest increase of the loss on the data of --check, in percent of perplexity or points of accuracy; above it, the most harmful layers are put back to dense",
+    numberFrom(0),
+  );
 }
 
 /** The parsed options of the verb. */
-export interface ConvertVerbOptions extends OpenEngineOptions {
+export interface ConvertVerbOptions extends OpenEngineOptions, CheckFlags {
   structure: string;
   budget?: number;
   flops?: number;
+  /** rising shares */
+  sizes?: number[];
   widths?: string;
   layers?: string[];
   allocate: Allocation;
@@ -184,14 +220,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   sequential?: boolean;
   damping?: number;
   whitening: Whitening;
-  check?: string;
   maxLossIncrease?: number;
-  checkConfig?: string;
-  checkSplit?: string;
-  checkColumn?: string;
-  checkEncoding?: string;
-  checkSamples?: number;
-  checkContext?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -221,8 +250,8 @@ export const isReorderOnly = ({ structure, reorder }: ConvertVerbOptions): boole
 
 /** Checks the options. @throws UsageError if options contradict each other or are missing */
 export function checkUsage(options: ConvertVerbOptions): void {
-  const { structure, budget, flops, widths, init, allocate, out, dryRun } = options;
-  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
+  const { structure, budget, flops, sizes, widths, init, allocate, out, dryRun } = options;
+  const given = Object.entries({ budget, flops, sizes, widths }).filter(([, value]) => value !== undefined);
   if (options.reorderUnits && options.reorder === NO_ORDER) {
     throw new UsageError("--reorder-units needs --reorder; give an order");
   }
@@ -234,7 +263,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
     const names = given.map(([name]) => `--${name}`).join(" and ");
     throw new UsageError(
       given.length === 0
-        ? "no cost is given; give one of --budget, --flops and --widths"
+        ? "no cost is given; give one of --budget, --flops, --sizes and --widths"
         : `${names} contradict each other; choose one`,
     );
   }
@@ -254,6 +283,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
   ] as const) {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
   }
+  checkSizes(options);
   checkCalibration(options);
   try {
     expectInit(init, structure);
@@ -288,20 +318,9 @@ function checkCalibration(options: ConvertVerbOptions): void {
   if (options.damping !== undefined && !options.sequential) {
     throw new UsageError("--damping needs --sequential; give it, or leave out --damping");
   }
-  expectWith("calibrate", DETAILS, options);
-  expectWith("check", CHECK_DETAILS, options);
-}
-
-/** Checks that a data set is given where one of its details is. */
-function expectWith(
-  dataset: "calibrate" | "check",
-  details: readonly (keyof ConvertVerbOptions)[],
-  options: ConvertVerbOptions,
-): void {
-  const detail = details.find((name) => options[name] !== undefined);
-  if (options[dataset] === undefined && detail) {
-    throw new UsageError(`${flagOf(detail)} needs --${dataset}; give a data set`);
-  }
+  expectDataset("calibrate", DETAILS, options);
+  expectDataset("check", ["maxLossIncrease"], options);
+  expectCheckData(options);
 }
 
 const DETAILS = [
@@ -313,14 +332,4 @@ const DETAILS = [
   "calibrateSeed",
   "calibrateContext",
   "calibrateMemory",
-] as const;
-
-const CHECK_DETAILS = [
-  "maxLossIncrease",
-  "checkConfig",
-  "checkSplit",
-  "checkColumn",
-  "checkEncoding",
-  "checkSamples",
-  "checkContext",
 ] as const;

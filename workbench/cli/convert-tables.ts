@@ -71,7 +71,8 @@ export function printConversion(
   ].join("\n");
 }
 
-function askedText({ asked, allocation }: ConversionPlan): string {
+function askedText({ asked, allocation, sizes }: ConversionPlan): string {
+  if (sizes) return `sizes ${sizes.map(percent2).join(", ")}, ${allocation}; at the largest one:`;
   if ("widths" in asked) return `widths ${asked.widths}`;
   const what = "flops" in asked ? `${percent2(asked.flops)} relative FLOPs` : `budget ${percent2(asked.budget)}`;
   return `${what}, ${allocation}`;

@@ -4,6 +4,7 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
+import { SIZES_PICTURE, type SizesFacts } from "../../hub/card/index.ts";
 import {
   type Conversion,
   type ConversionPlan,
@@ -11,6 +12,7 @@ import {
   FinishedLayers,
   type PlanOptions,
   planConversion,
+  sizesRecord,
 } from "../compress/index.ts";
 import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
 import { deviceKind } from "../engine/core/open.ts";
@@ -19,6 +21,7 @@ import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibration/calibrate.ts";
 import { hashedCalibration } from "../pipeline/calibration/hash.ts";
 import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
+import { type SizeScore, scoresBySize } from "../pipeline/check/sizes.ts";
 import { type Converted, convertModel, isAllocatedLater, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
@@ -29,6 +32,7 @@ import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
+import { sizeLines, sizesFacts } from "./convert/sizes.ts";
 import { type ConversionCheck, checkedRows, checkLines, openConversionCheck } from "./convert-check.ts";
 import {
   addCalibrationOptions,
@@ -37,7 +41,9 @@ import {
   type ConvertVerbOptions,
   calibrationSettingsOf,
   checkUsage,
+  DESCRIPTION,
   isReorderOnly,
+  SUMMARY,
 } from "./convert-options.ts";
 import { reorderOnly } from "./convert-order.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
@@ -55,45 +61,6 @@ import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
 
-const SUMMARY = "compress a model: replace its linear layers by structured layers";
-
-// Lines of at most 78 characters: wider ones are broken again.
-const DESCRIPTION = `
-Replaces the linear layers of a dense model by structured layers and writes a
-model folder. Their cost is given in one of three ways:
-
---budget  multiply-adds of the converted layers, as a share of dense. With 0.35
-          they have at most 35 % of the multiply-adds of the dense layers
---flops   relative FLOPs (reference) of the whole model, as published tables
-          count them, including attention and layers that stay dense. The
-          paper's GPT-2 has 0.4375
---widths  GBLR only: the rule for the initial widths of the published settings,
-          e.g. lr0.25. The cost follows from it
-
-A budget is never exceeded. The part of it that is less than a whole rank goes
-to other layers or to one narrower block. The plan is printed first.
-
-A convolution is converted as one matrix, applied to the patches under its
-kernel, or with --convolutions per-kernel as one matrix for each position of
-the kernel. The structure tucker converts whole convolutions only; a 1×1
-convolution becomes lowrank.
-
-Initializations: svd minimizes the error of the matrix; activation minimizes
-the error of the layer's output for inputs from the data set of --calibrate.
-search is the block search of GBLR; it minimizes the error of the output with
---calibrate, and the error of the matrix without. asvd and fwsvd are published
-methods for lowrank, and wanda for pruned matrices; they need --calibrate.
-
---reorder puts hidden units, heads and other units whose order is free into an
-order in which blocks fit better. The outputs of the dense model do not change.
-With --structure dense the reordered model is written without a conversion.
-
---check measures the model on your data before and after. With
---max-loss-increase, layers are put back to dense, the most harmful first,
-until the loss stays within the limit. The result names these layers and the
-new cost.
-`.trim();
-
 export function addConvert(program: Command): void {
   const command = verb(program, {
     name: "convert",
@@ -104,6 +71,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --reorder clusters --out models/gpt2-ordered",
+      "gblr convert models/gpt2 --structure gblr --sizes 0.2..0.8 --init search --calibrate my-texts --out models/gpt2-sizes",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
       "gblr convert models/gpt2 --structure gblr --budget 0.5 --check my-texts --max-loss-increase 5 --out models/gpt2-safe",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
@@ -115,7 +83,7 @@ export function addConvert(program: Command): void {
   addConversionOptions(command);
   addCalibrationOptions(command);
   addCheckOptions(command);
-  addInferenceOptions(addWeightType(command))
+  addInferenceOptions(addWeightType(command, CONVERT_TO_INT8))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
     .option("--dry-run", "print the plan and stop")
@@ -123,6 +91,10 @@ export function addConvert(program: Command): void {
     .option("--json", JSON_DOCUMENT)
     .action(convertVerb);
 }
+
+/** What to run for files in int8. */
+const CONVERT_TO_INT8 =
+  "run `gblr convert` without it and with --out FOLDER, then `gblr export FOLDER --to packed --dtype int8 --out SMALL`";
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
@@ -166,7 +138,7 @@ const isPlannedLater = ({ init, allocate: allocation, calibrate }: ConvertVerbOp
 /** The result of the verb; a dry run, and a process that is not the first one, have the plan only. */
 type Done =
   | { plan: ConversionPlan; written?: undefined }
-  | (Converted & { written: Written; outcome?: CheckOutcome; checkText?: string[] });
+  | (Converted & { written: Written; outcome?: CheckOutcome; checkText?: string[]; scores?: SizeScore[] });
 
 /** Runs the stages fetch, load, plan, calibrate, convert, save and card. */
 async function* convertAndSave(
@@ -187,7 +159,7 @@ async function* convertAndSave(
       return { plan: found };
     }
     const settings = calibrationSettingsOf(options);
-    const data = settings && (yield* openCalibration(settings, { model, source, context }));
+    const data = settings && (yield* openCalibration(settings, { model, source, context, ranks }));
     const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
     const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
@@ -201,6 +173,7 @@ async function* convertAndSave(
     let converted: Converted;
     let checked: ConversionCheck | undefined;
     let outcome: CheckOutcome | undefined;
+    let scores: SizeScore[] | undefined;
     try {
       checked = yield* openConversionCheck(options, { model, source, engine, context });
       const convert = { plan, ...chosen, ...calibrated, finished, ranks, signal: context.signal };
@@ -208,13 +181,17 @@ async function* convertAndSave(
         const limit = options.maxLossIncrease;
         const result = yield* convertChecked(model, { ...checked, limit, convert });
         [converted, outcome] = [result, result.outcome];
+        const record = sizesRecord(model, result.plan, result.conversion);
+        const { check } = checked;
+        scores = record && (yield* scoresBySize(model, record, { check, signal: context.signal }));
       } else converted = yield* convertModel(model, convert);
     } finally {
       notes = [...((await data?.close()) ?? []), ...((await checked?.check.close()) ?? [])];
     }
     if (!isFirst(ranks)) return { plan: converted.plan };
     for (const text of notes) yield { kind: "note", text };
-    const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
+    const sizes = converted.plan.sizes && sizesFacts(converted.plan.sizes, { checked, outcome, scores });
+    const files = yield* saveConverted(model, converted, { options, source, engine, sizes, signal: context.signal });
     await finished.remove(converted.plan.layers.map((layer) => layer.name));
     const out = options.out as string;
     const written = await writtenOf(out, files, { model, converted, source, before, began });
@@ -232,7 +209,8 @@ async function* convertAndSave(
     const rows = checked && outcome && { checked: checkedRows(checked, outcome) };
     await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine), ...rows });
     await checked?.record.remove();
-    return { ...converted, written, ...(checked && outcome && { outcome, checkText: checkLines(checked, outcome) }) };
+    const text = checked && outcome && [...checkLines(checked, outcome), ...sizeLines(checked, scores)];
+    return { ...converted, written, ...(text && { outcome, checkText: text }), ...(scores && { scores }) };
   } finally {
     model.dispose();
   }
@@ -273,12 +251,13 @@ async function writtenOf(
   };
 }
 
-function costOf({ structure, budget, flops, widths, layers, convolutions }: ConvertVerbOptions): PlanOptions {
+function costOf({ structure, budget, flops, sizes, widths, layers, convolutions }: ConvertVerbOptions): PlanOptions {
   return {
     structure,
     convolutions,
     ...(budget !== undefined && { budget }),
     ...(flops !== undefined && { flops }),
+    ...(sizes !== undefined && { sizes }),
     ...(widths !== undefined && { widths }),
     ...(layers !== undefined && { layers }),
   };
@@ -286,6 +265,7 @@ function costOf({ structure, budget, flops, widths, layers, convolutions }: Conv
 
 interface Saving {
   options: ConvertVerbOptions;
+  sizes: SizesFacts | undefined;
   source: Source;
   engine: Engine;
   signal: AbortSignal;
@@ -295,12 +275,14 @@ interface Saving {
 async function* saveConverted(
   model: Model,
   { plan, conversion, damping, reordered }: Converted,
-  { options, source, engine, signal }: Saving,
+  { options, source, engine, sizes, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
   const out = options.out as string;
+  const record = sizesRecord(model, plan, conversion);
   const { files } = yield* save(model, out, {
-    trainable: structureNamed(plan.structure).hasWidths ?? false,
+    // The blocks of a model of several sizes are not trained, because each of them has a place in the order of sizes.
+    trainable: (structureNamed(plan.structure).hasWidths ?? false) && record === undefined,
     base: baseOf(source),
     gblr: {
       budget: plan.totals.budget,
@@ -312,6 +294,7 @@ async function* saveConverted(
       ...(calibrate !== undefined && { calibration: calibrate }),
       ...(damping !== undefined && { sequential: true, damping }),
       ...(reordered && { reorder: reordered.order }),
+      ...(record && { sizes: record }),
     },
     texts: await reorderTexts(source.folder, reordered),
     signal,
@@ -324,8 +307,16 @@ async function* saveConverted(
     ...(await originFacts(source, originOf(engine))),
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
+    sizes,
   });
-  return [...files, "README.md", ...(hasPicture ? [PICTURE] : []), RUN_FILES.results, RUN_FILES.conversion];
+  return [
+    ...files,
+    ...(sizes?.measured ? [SIZES_PICTURE] : []),
+    "README.md",
+    ...(hasPicture ? [PICTURE] : []),
+    RUN_FILES.results,
+    RUN_FILES.conversion,
+  ];
 }
 
 const originOf = (engine: Engine) => ({ engine, command: commandLine(), versions: versionsOf(engine) });
@@ -349,7 +340,7 @@ const NO_SETTINGS = [
   "calibrateMemory",
 ];
 /** Options of which the row of the results has the values by other names. */
-const OF_ROW = ["structure", "budget", "flops", "widths", "layers", "allocate", "init", "seed", "searchSteps"];
+const OF_ROW = ["structure", "budget", "flops", "sizes", "widths", "layers", "allocate", "init", "seed", "searchSteps"];
 
 /** The settings of the conversion, and those that are options of the method. */
 function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings" | "options"> {
@@ -368,10 +359,14 @@ function documentOf(
   { seed, calibrate, whitening }: ConvertVerbOptions,
 ): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows, damping, reordered, outcome } = done;
+  const { conversion, written, rows, damping, reordered, outcome, scores } = done;
   const sequential = damping !== undefined && { sequential: true, damping };
   const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, whitening, ...sequential } };
-  const facts = { ...(reordered && { reordered }), ...(outcome && { check: outcome }) };
+  const facts = {
+    ...(reordered && { reordered }),
+    ...(outcome && { check: outcome }),
+    ...(scores && { sizes: scores }),
+  };
   return { model, plan, ...conversion, ...written, seed, ...calibration, ...facts };
 }
 

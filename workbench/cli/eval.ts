@@ -31,12 +31,12 @@ import {
 } from "./eval/result-table.ts";
 import {
   addInferenceOptions,
+  addKeep,
   addWeightType,
   countFrom,
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
   OFFLINE,
-  openEngineFor,
   share,
 } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
@@ -95,7 +95,7 @@ function addPerplexity(program: Command): void {
     .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addInferenceOptions(addWeightType(command)).action(evalPerplexity);
+  addInferenceOptions(addWeightType(addKeep(command))).action(evalPerplexity);
 }
 
 async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Promise<void> {
@@ -183,16 +183,18 @@ function addAccuracy(program: Command): void {
     .option("--results <file>", RESULTS)
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addInferenceOptions(command).action(evalAccuracy);
+  addInferenceOptions(addKeep(command)).action(evalAccuracy);
 }
 
 async function evalAccuracy(name: string, flags: Flags & ImageEvaluation): Promise<void> {
   const { json = false, offline } = flags;
-  const engine = await openEngineFor(flags);
+  const { engine, ranks } = await openEngineAndJoin(flags);
   const origin = { engine, command: commandLine(), versions: versionsOf(engine) };
-  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
-    evaluateImages(name, flags, { ...around, origin }),
+  const isQuiet = !isFirst(ranks);
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json, quiet: isQuiet }, (around) =>
+    evaluateImages(name, flags, { ...around, origin, ranks }),
   );
+  if (isQuiet) return;
   writeResult(result, { json, print: accuracyTable });
 }
 

@@ -27,6 +27,7 @@ import {
 } from "./shared/generation-options.ts";
 import {
   addInferenceOptions,
+  addKeep,
   addWeightType,
   countFrom,
   JSON_DOCUMENT,
@@ -39,6 +40,7 @@ import { threeDigits } from "./shared/terminal.ts";
 
 interface GenerateVerbOptions extends OpenEngineOptions, GenerationFlags {
   dtype?: WeightType;
+  keep?: number;
   draft?: string;
   draftTokens?: number;
   json?: boolean;
@@ -65,7 +67,7 @@ export function addGenerate(program: Command): void {
     )
     .option("--draft-tokens <n>", "most tokens that the draft proposes at once (default: 3)", countFrom(1))
     .option("--json", JSON_DOCUMENT);
-  addInferenceOptions(addWeightType(command)).action(generate);
+  addInferenceOptions(addWeightType(addKeep(command))).action(generate);
 }
 
 async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {
@@ -92,6 +94,7 @@ async function* generated(
     name,
     plain: !options.generationConfig,
     dtype: options.dtype,
+    keep: options.keep,
     draft,
   });
   try {
@@ -111,7 +114,8 @@ async function* generated(
     );
     const made = await shown(texts, { prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
-    if (json) printDocument(made, { name, draft: options.draft, prompt, engine, settings, seconds });
+    if (json)
+      printDocument(made, { name, keep: options.keep, draft: options.draft, prompt, engine, settings, seconds });
     if (process.stderr.isTTY) {
       const rate = `${threeDigits(made.ids.length / seconds)} tokens/s on ${engine.name} ${engine.device}`;
       const line = `${countOf(made.ids.length, "token")}, ${rate}; ${WHY[made.stopped]}`;
@@ -132,6 +136,7 @@ const keptLine = (draft: GeneratedText["draft"]): string[] =>
 
 interface Generation {
   name: string;
+  keep: number | undefined;
   draft: string | undefined;
   prompt: string;
   engine: Engine;
@@ -142,11 +147,12 @@ interface Generation {
 /** Prints the document of --json. */
 function printDocument(
   { text, ids, stopped, draft: counts }: GeneratedText,
-  { name: model, draft, prompt, engine, settings, seconds }: Generation,
+  { name: model, keep, draft, prompt, engine, settings, seconds }: Generation,
 ): void {
   const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: ids.length / seconds };
   const drafted = counts && { draft: { model: draft, ...counts } };
-  const said = { model, prompt, text, ids, stopped, ...drafted, settings: reportedSettings(settings), ...run };
+  const cut = keep !== undefined && { keep };
+  const said = { model, ...cut, prompt, text, ids, stopped, ...drafted, settings: reportedSettings(settings), ...run };
   process.stdout.write(`${JSON.stringify(said, null, 2)}\n`);
 }
 

@@ -2,7 +2,7 @@
 // widths are read, or downloaded for a model on the Hub; weights are not. report/describe-model.ts computes the
 // numbers.
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
@@ -15,8 +15,12 @@ import type { Retry } from "../../hub/request/context.ts";
 import { formatCount, percent, threeDigits } from "../../hub/text/numbers.ts";
 import { isZooName } from "../../hub/zoo/releases.ts";
 import { chooseLayers } from "../compress/index.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
+import type { Model } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
+import { cutName, load } from "../pipeline/load.ts";
 import type { StageContext } from "../pipeline/stage.ts";
+import { cutLayers } from "../report/cut-layers.ts";
 import { type Described, describe, type InspectedLayer, type Total } from "../report/describe-model.ts";
 import { shortNames } from "../report/layer-names.ts";
 import { sparkline } from "../report/layer-summary.ts";
@@ -25,14 +29,15 @@ import { renderPng } from "../report/pictures/png.ts";
 import { formsPath, readForms } from "../structures/inference/kept-forms.ts";
 import { formLines } from "./inspect/forms.ts";
 import { retryNote } from "./pull.ts";
-import { JSON_DOCUMENT, MODEL_ARGUMENT } from "./shared/options.ts";
+import { addEngineOptions, addKeep, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { type Cell, type Palette, paletteFor, table, WIDTH, wrap } from "./shared/terminal.ts";
 
-interface InspectOptions {
+interface InspectOptions extends OpenEngineOptions {
   layer?: string;
   plot?: string;
+  keep?: number;
   json?: boolean;
 }
 
@@ -60,17 +65,21 @@ Of large GBLR layers, the forms that were timed on this machine follow: which
 one is taken in evaluation (many rows) and in generation (one row), and the
 times of all. "gblr eval", "generate" and others measure them.
 
+--keep shows what is left of a model of several sizes after the cut. The cut
+needs the weights.
+
 Masks are counted as 0 or 1, unless config.json has "gblr.sigma", the σ of
 smooth masks.
 `.trim();
 
 export function addInspect(program: Command): void {
-  verb(program, {
+  const command = verb(program, {
     name: "inspect",
     summary: SUMMARY,
     example: [
       "gblr inspect runs/gpt2-gaudi --layer 'h.0.*' --plot layout.png --json",
       "gblr inspect timm/vit_base_patch16_224.augreg_in1k",
+      "gblr inspect runs/gpt2-sizes --keep 0.5",
     ].join("\n"),
   })
     .summary(SUMMARY)
@@ -78,12 +87,13 @@ export function addInspect(program: Command): void {
     .argument("<model>", `.safetensors file, ${MODEL_ARGUMENT}`)
     .option("--layer <pattern>", "show only layers whose name contains the pattern; * matches any characters")
     .option("--plot <file>", "draw the blocks of each GBLR matrix, brighter where more overlap, as .png or .svg")
-    .option("--json", JSON_DOCUMENT)
-    .action(inspect);
+    .option("--json", JSON_DOCUMENT);
+  addEngineOptions(addKeep(command), "compute engine of --keep (default: auto)").action(inspect);
 }
 
 async function inspect(name: string, options: InspectOptions): Promise<void> {
   checkPlot(options);
+  if (options.keep !== undefined) return inspectCut(name, options);
   if (existsSync(name) && !isGguf(name)) return show(await openModel(name), name, options);
   if (/\.(safetensors|json|bin|ckpt|pth?)$/i.test(name)) {
     throw new CommandFailed(
@@ -95,6 +105,24 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
     return (yield* fetchModel(name, context)).folder;
   });
   if (folder !== undefined) await show(await openModel(folder), name, options);
+}
+
+/** Cuts a model of several sizes, and inspects what is left. */
+async function inspectCut(name: string, options: InspectOptions): Promise<void> {
+  const { keep, json } = options;
+  if (!isGguf(name) && existsSync(name) && !statSync(name).isDirectory()) {
+    throw new UsageError(`--keep cuts a model folder, and ${name} is a file; give its folder`);
+  }
+  const { folder, model } = await runStages({ interrupted: "interrupted", json }, async function* (context) {
+    const source = yield* fetchModel(name, context);
+    await openEngineFor(options);
+    return { folder: source.folder, model: yield* load(source.folder, { keep }) };
+  });
+  try {
+    await show(await openModel(folder), name, options, model);
+  } finally {
+    model.dispose();
+  }
 }
 
 /** Inspects a model on the Hub from its headers. @returns false if the model has to be pulled first */
@@ -117,23 +145,29 @@ function checkPlot({ plot }: InspectOptions): void {
   throw new CommandFailed(`${plot} cannot be written: there is no folder "${dirname(plot)}"; make it first`);
 }
 
-/** Prints the layers of a model and closes it. */
-async function show(model: OpenModel, name: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
+/** Prints the layers of a model and closes it. @param cut the model after a cut, with --keep */
+async function show(model: OpenModel, name: string, options: InspectOptions, cut?: Model): Promise<void> {
+  const { layer, plot, keep, json = false } = options;
   try {
-    const found = await checkModel(model);
+    const stored = await checkModel(model);
+    const found = cut ? cutLayers(stored, cut) : stored;
     const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: name });
     if (layers.length === 0) throw new CommandFailed(`${name} has no linear layer, so there is nothing to inspect`);
-    const sigma = model.config?.sigma;
+    const { sigma, sizes } = model.config ?? {};
     const choices = readForms(formsPath(process.env));
     const described = await describe(
       { ...found, layers },
-      { path: name, choices, ...(sigma !== undefined && { sigma }) },
+      { path: name, choices, ...(sigma !== undefined && { sigma }), ...(sizes && !cut && { sizes }) },
     );
     if (plot !== undefined) await writePlot(plot, described);
     const { inspection } = described;
     const text = json
-      ? JSON.stringify({ ...inspection, ...(plot !== undefined && { plot }) }, null, 2)
-      : printInspection(described, { palette: paletteFor(process.stdout, process.env), ...(plot && { plot }) });
+      ? JSON.stringify(
+          { ...inspection, ...(keep !== undefined && { keep }), ...(plot !== undefined && { plot }) },
+          null,
+          2,
+        )
+      : printInspection(described, { keep, palette: paletteFor(process.stdout, process.env), ...(plot && { plot }) });
     process.stdout.write(`${text}\n`);
   } finally {
     await model.tensors.close();
@@ -155,6 +189,8 @@ interface PrintOptions {
   palette: Palette;
   /** path of the picture */
   plot?: string;
+  /** size of the cut */
+  keep: number | undefined;
 }
 
 interface Column {
@@ -183,8 +219,8 @@ const COLUMNS: readonly Column[] = [
 
 const SHORTEST_NAME = 12;
 
-function printInspection({ inspection, timed }: Described, { palette, plot }: PrintOptions): string {
-  const { model, layers, totals, embeddings } = inspection;
+function printInspection({ inspection, timed }: Described, { palette, plot, keep }: PrintOptions): string {
+  const { model, layers, totals, embeddings, sizes } = inspection;
   const [names, ...others] = COLUMNS.map((column) => cellsOf(column, layers, palette));
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
@@ -197,13 +233,14 @@ function printInspection({ inspection, timed }: Described, { palette, plot }: Pr
   const lines = table(rowsOf([short, ...shown]));
   const kinds = totals.structured.layers;
   return [
-    palette.bold(visible(model)),
+    palette.bold(visible(cutName(model, keep))),
     "",
     ...lines,
     "",
     ...(kinds > 0 && kinds < layers.length ? [totalLine("structured layers", totals.structured)] : []),
     totalLine("all layers", totals.all),
     ...(embeddings.length > 0 ? wrap(`embedding tables, not counted: ${visible(embeddings.join(", "))}`) : []),
+    ...(sizes ? wrap(sizesLine(sizes)) : []),
     ...formLines(layers, { timed, palette }),
     ...(plot === undefined ? [] : [`picture of the blocks: ${plot}`]),
   ].join("\n");
@@ -222,6 +259,10 @@ function totalLine(what: string, { layers, cost, dense, share }: Total): string 
   const counted = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds per row`;
   return `${what}: ${layers}, ${counted}, ${percent(share)}`;
 }
+
+/** The folder itself takes more than its largest size, so that the costs above are larger than those of cuts. */
+const sizesLine = ([least, most]: readonly [number, number]): string =>
+  `sizes: ${percent(least)} to ${percent(most)} of the dense layers; --keep of inspect, export, eval and others cuts to one`;
 
 /** Replaces control characters, because names come from files. */
 function visible(text: string): string {

@@ -7,6 +7,7 @@ import type { OpenEngineOptions } from "../engine/core/types.ts";
 import type { WeightType } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { openGenerator, type TextGenerator } from "../pipeline/generate.ts";
+import { cutName } from "../pipeline/load.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import {
   type NamedGenerator,
@@ -16,7 +17,14 @@ import {
   serveModels,
   USUAL_LIMITS,
 } from "../serve/index.ts";
-import { addInferenceOptions, addWeightType, countFrom, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import {
+  addInferenceOptions,
+  addKeep,
+  addWeightType,
+  countFrom,
+  MODEL_ARGUMENT,
+  openEngineFor,
+} from "./shared/options.ts";
 import { CommandFailed, oneLine, verb } from "./shared/program.ts";
 import {
   type Access,
@@ -40,6 +48,7 @@ interface ServeVerbOptions extends OpenEngineOptions, ServerFlags {
   bodyBytes: number;
   generationConfig: boolean;
   dtype?: WeightType;
+  keep?: number;
   verbose?: boolean;
   json?: boolean;
 }
@@ -49,6 +58,7 @@ const DEFAULT_PORT = 8000;
 const EXAMPLE = `
 gblr serve runs/gpt2-44
 gblr serve HuggingFaceTB/SmolLM2-135M-Instruct runs/smollm2-60 --port 8001
+gblr serve runs/gpt2-sizes --keep 0.5
 curl http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' -d '{"prompt": "The tower is"}'
 `.trim();
 
@@ -74,7 +84,7 @@ export function addServe(program: Command): void {
     .option("--no-generation-config", "ignore generation_config.json of the model (see docs/generation.md)")
     .option("--verbose", "log each request on stderr")
     .option("--json", "print one line of JSON on stdout when the server is ready: url, models");
-  addInferenceOptions(addWeightType(command)).action(serveVerb);
+  addInferenceOptions(addWeightType(addKeep(command))).action(serveVerb);
 }
 
 function addLimits(command: Command): Command {
@@ -95,9 +105,10 @@ async function serveVerb(names: string[], options: ServeVerbOptions): Promise<vo
   );
   try {
     const running = await started(models, options, access);
-    const facts = { url: running.url, models: names };
+    const served = models.map(({ name }) => name);
+    const facts = { url: running.url, models: served };
     const palette = paletteFor(process.stdout, process.env);
-    process.stdout.write(`${options.json ? JSON.stringify(facts) : greeting(running, names, palette)}\n`);
+    process.stdout.write(`${options.json ? JSON.stringify(facts) : greeting(running, served, palette)}\n`);
     await stopSignal();
     if (process.stderr.isTTY) process.stderr.write("gblr: answers what was asked; a second Ctrl-C ends at once\n");
     await running.close();
@@ -116,9 +127,10 @@ async function* opened(
   await openEngineFor(options);
   const models: NamedGenerator[] = [];
   for (const [i, name] of names.entries()) {
-    const settings = { name, plain: !options.generationConfig, dtype: options.dtype };
+    const { dtype, keep } = options;
+    const settings = { name, plain: !options.generationConfig, dtype, keep };
     const generator: TextGenerator = yield* openGenerator(folders[i] as string, settings);
-    models.push({ name, generator });
+    models.push({ name: cutName(name, keep), generator });
   }
   return models;
 }

@@ -7,6 +7,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { MODULE_EXTENSION } from "../../hub/files/about.ts";
+import { placeOf } from "../distributed/place.ts";
 import { acrossSeeds, resultsOf, writeSweepResults } from "../pipeline/results/sweep-results.ts";
 import {
   gridOf,
@@ -36,6 +37,9 @@ const DESCRIPTION = `
 Runs a recipe once for each combination of values, each run in its own process
 and folder. To resume a sweep, give the same command again: finished runs are
 not repeated. Flags after -- are passed to every run.
+
+Several processes can work on a sweep, such as one for each GPU: start the same
+command several times, or with torchrun or srun. Each run has one process.
 
 With --seeds or --calibration-seeds the table and the plot show the mean and the
 standard deviation over the runs; results.json has every run. Each calibration
@@ -88,17 +92,23 @@ async function runSweep(name: string, flags: string[], given: SweepFlags): Promi
   const palette = paletteFor(process.stdout, process.env);
   const message = `interrupted; the finished runs are in ${folder}: run the same command again to resume`;
   const progress = progressLine();
+  const place = placeOf(process.env);
+  // Only the first of several processes prints and writes the table.
+  const isQuiet = place !== undefined && place.rank > 0;
   const runs = await interruptible(message, async (signal) => {
-    for await (const event of sweep({ recipe, points, flags, folder, signal })) {
-      if (event.kind === "said") progress.show(`  ${event.line}`);
-      else progress.clear();
-      if (!json) show(event, palette);
+    for await (const event of sweep({ recipe, points, flags, folder, place, signal })) {
+      if (!isQuiet) {
+        if (event.kind === "said") progress.show(`  ${event.line}`);
+        else progress.clear();
+        if (!json) show(event, palette);
+      }
       if (event.kind !== "swept") continue;
       if (event.interrupted) throw new Interrupted(message);
       return event.runs;
     }
     throw new CommandFailed("the sweep ended early");
   });
+  if (isQuiet) return;
   const results = resultsOf(runs);
   const means = acrossSeeds(results);
   const files = await writeSweepResults(folder, { recipe: recipe.name, command: commandLine(), runs, results });
@@ -117,6 +127,8 @@ function show(event: SweepEvent, palette: Palette): void {
   if (event.kind === "begun") {
     const { index, of, point } = event;
     process.stdout.write(palette.dim(`${index + 1} of ${of}: ${pointText(point)} …\n`));
+  } else if (event.kind === "waits") {
+    process.stdout.write(palette.dim(`another process runs ${pointText(event.point)}; waiting for it …\n`));
   } else if (event.kind === "ended") {
     const { run, before } = event;
     const how = before ? "already done" : run.status === "failed" ? `failed: ${run.error}` : run.status;

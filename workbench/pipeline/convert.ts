@@ -73,7 +73,7 @@ export interface ConvertStageOptions {
   cache?: CalibrationResults | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
-  /** processes that share the layers, all of which call this, see `ConvertOptions.ranks`. Default: there is one */
+  /** processes that share calibrations and layers, all of which call this. Default: there is one */
   ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
@@ -118,10 +118,11 @@ export async function* convertModel(
   const isLater = isAllocatedLater({ allocation, init, isCalibrated: data !== undefined });
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
-  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, cache: options.cache, signal }));
+  const reordered =
+    options.reorder && (yield* reorder(model, options.reorder, { data, cache: options.cache, ranks, signal }));
   // A reordered model has inputs in another order. Energies do not depend on it.
   const cache = options.reorder ? undefined : options.cache;
-  const seen = data && new GroupedCovariances(model, { data, bytes, cache, signal });
+  const seen = data && new GroupedCovariances(model, { data, bytes, cache, ranks, signal });
   let sequence: SequentialCovariances | undefined;
   let felt: LossGradients | undefined;
   try {
@@ -133,7 +134,7 @@ export async function* convertModel(
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || needsImportance)) {
       const kept = { cache: needsImportance ? cache : options.cache, keepsImportances: options.reorder === undefined };
-      const gradients = { data, decompositions, withEnergies: isByLoss, ...kept, seed, signal };
+      const gradients = { data, decompositions, withEnergies: isByLoss, ...kept, seed, ranks, signal };
       felt = yield* lossGradients(model, seen, gradients);
     }
     if (isLater && seen) {
@@ -143,7 +144,7 @@ export async function* convertModel(
     }
     if (data && sequential) {
       seen?.dispose();
-      sequence = await SequentialCovariances.open(model, plan.layers, { data, damping, signal });
+      sequence = await SequentialCovariances.open(model, plan.layers, { data, damping, ranks, signal });
     } else if (seen && !seen.isSplit) {
       // The layers of an earlier process are put in place before the first one is converted, which must not change Σ.
       for (const { name } of plan.layers.slice(0, 1)) yield* seen.provide(name);
@@ -175,7 +176,7 @@ export async function* convertModel(
     let earlierSeconds = 0;
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
       if (event.kind === "restored") earlierSeconds += event.layer.seconds;
-      if (event.kind === "layer" && source) yield* source.provide(event.name);
+      if (event.kind === "group" && source) for (const name of event.names) yield* source.provide(name);
       if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;

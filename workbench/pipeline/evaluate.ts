@@ -1,7 +1,14 @@
 // Evaluates one model on one split: the perplexity of a language model on text, or the accuracy of an image classifier.
 // It fetches the model and the data, prepares the data as the model needs it, and scores each window or image.
 
-import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
+import {
+  type ClassOrder,
+  classOrderNotice,
+  clippedNotice,
+  imageFaults,
+  imageLoader,
+  numberedAs,
+} from "../data/images/index.ts";
 import { wordsAndBytes } from "../data/index.ts";
 import { isFirst, type ProcessGroup } from "../distributed/process-group.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
@@ -30,7 +37,7 @@ import type { ImageSettings } from "./domains/image-settings.ts";
 import { evaluationOptions } from "./domains/image-settings.ts";
 import { expectContext, firstWindows, openTexts } from "./domains/texts.ts";
 import { fetchDataset, fetchModel, type Source } from "./fetch.ts";
-import { load } from "./load.ts";
+import { cutName, load } from "./load.ts";
 import { classNames, confusionRows, rowOfImages, rowOfText, scoreImages, scoreText } from "./measure.ts";
 import {
   type Evaluated,
@@ -67,6 +74,8 @@ export interface TextEvaluation extends SplitSettings {
   batch?: number | undefined;
   /** number type of dense weights in memory. Default `float32` */
   dtype?: WeightType | undefined;
+  /** size of a model of several sizes, as a share of the linear parameters. Default: it is not cut */
+  keep?: number | undefined;
   /** file to which the results are written as results.json. Default: none is written */
   results?: string | undefined;
 }
@@ -82,10 +91,10 @@ export async function* evaluateText(
   settings: TextEvaluation,
   { origin, ranks, ...context }: StageContext & { origin: Origin; ranks?: ProcessGroup | undefined },
 ) {
-  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype } = settings;
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype, keep } = settings;
   const source = yield* fetchModel(name, context);
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
-  const model = yield* load(source.folder, { dtype });
+  const model = yield* load(source.folder, { dtype, keep });
   try {
     const sizes = languageSizes(languageModel(model, name));
     const length = settings.context ?? usualContext(sizes);
@@ -95,7 +104,7 @@ export async function* evaluateText(
       throw new SettingsError(`${problem}: tokens between windows would not be scored; give at most ${length}`);
     }
     const { cache, signal } = context;
-    const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
+    const places = { dataset: data.folder, tokenizer: source.folder, cache, ranks, signal };
     const texts = await openTexts({ ...places, config, column, encoding, context: length, stride, whole });
     try {
       const windows = firstWindows(yield* texts.windows(split), limit);
@@ -106,16 +115,32 @@ export async function* evaluateText(
       const weights = { dtype: dtype ?? "float32" };
       const row = rowOfText(score);
       const scored = { ...row, metrics: { ...row.metrics, ...units } };
-      const asked = { context: length, wholeWindows: whole ?? false, ...weights, ...given({ stride, limit, column }) };
+      const asked = {
+        context: length,
+        wholeWindows: whole ?? false,
+        ...weights,
+        ...given({ stride, limit, column, keep }),
+      };
       const facts = {
-        ...{ name: evaluationTitle({ model: name, dataset, config, split }), recipe: "eval ppl" },
+        ...{ name: evaluationTitle({ model: name, keep, dataset, config, split }), recipe: "eval ppl" },
         ...{ source, data, config, split, origin, settings: asked },
       };
       const evaluated = { model, source, scored, seconds: score.seconds };
       if (settings.results !== undefined && isFirst(ranks)) {
         await writeEvaluationResults(settings.results, evaluated, facts);
       }
-      return { model: name, dataset, config, split, ...weights, ...revisions, ...score, ...units, relativeFlops };
+      return {
+        model: name,
+        ...given({ keep }),
+        dataset,
+        config,
+        split,
+        ...weights,
+        ...revisions,
+        ...score,
+        ...units,
+        relativeFlops,
+      };
     } finally {
       await texts.close();
     }
@@ -149,6 +174,8 @@ export interface ImageEvaluation
   batch?: number | undefined;
   /** threads that decode images */
   workers?: number | undefined;
+  /** size of a model of several sizes, as a share of the linear parameters. Default: it is not cut */
+  keep?: number | undefined;
   /** whether images that cannot be decoded are skipped instead of being an error */
   skipBad: boolean;
   /** folder in which a report is written. Default: none is written */
@@ -160,18 +187,20 @@ export interface ImageEvaluation
 /**
  * Measures the accuracy of an image classifier.
  * @param name folder, name on the Hub, or name of the zoo
+ * @param context.ranks processes that share the images; the first one writes the results. Default: there is one
  * @throws StageError if the model is not an image classifier; DataError if the data cannot be read or has other classes
  */
 export async function* evaluateImages(
   name: string,
   settings: ImageEvaluation,
-  { origin, ...context }: StageContext & { origin: Origin },
+  { origin, ranks, ...context }: StageContext & { origin: Origin; ranks?: ProcessGroup | undefined },
 ) {
-  const { config, split, limit, workers, skipBad, batch, imageColumn, labelColumn, classOrder, report } = settings;
-  if (report !== undefined) await makeRunFolder(report);
+  const { config, split, limit, workers, skipBad, batch, imageColumn, labelColumn, classOrder, keep, report } =
+    settings;
+  if (report !== undefined && isFirst(ranks)) await makeRunFolder(report);
   const source = yield* fetchModel(name, context);
   const data = yield* fetchDataset({ name: settings.dataset, config, splits: [split] }, context);
-  const model = await sized(classifier(yield* load(source.folder), name), settings.size);
+  const model = await sized(classifier(yield* load(source.folder, { keep }), name), settings.size);
   try {
     const { cache, signal } = context;
     const columns = { imageColumn, labelColumn, classOrder };
@@ -182,26 +211,35 @@ export async function* evaluateImages(
     const preparation = { ...prepared, size: settings.size ?? prepared.size };
     const loader = imageLoader(images, { ...preparation, workers, skipBad });
     try {
-      const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
+      const options = {
+        loader,
+        ranks,
+        signal,
+        ...(batch !== undefined && { batch }),
+        ...(limit !== undefined && { limit }),
+      };
       const { confusion, ...score } = yield* scoreImages(model, options);
+      const faults = await imageFaults(loader, { ranks, signal });
       const classes = classNames(images, own);
       const result = {
-        ...{ model: name, dataset: settings.dataset, config, split: images.split },
+        ...{ model: name, ...given({ keep }), dataset: settings.dataset, config, split: images.split },
         ...{ revision: source.revision, datasetRevision: data.revision },
         ...score,
         relativeFlops: await relativeFlopsOf(model),
         ...preparation,
         ...engineFacts(origin),
-        skippedImages: [...loader.skipped],
+        skippedImages: faults.skipped,
         classOrder: classOrder ?? images.classOrder,
-        notes: [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined),
+        notes: [classOrderNotice(images), clippedNotice(faults)].filter((text) => text !== undefined),
       };
       const { seconds } = score;
       const scored = rowOfImages({ ...score, confusion }, preparation);
       const evaluated = { model, source, scored, seconds };
       const told = { result, confusion, classes, source, data, origin, evaluated };
-      if (report !== undefined) await writeEvaluation(report, told);
-      if (settings.results !== undefined) await writeEvaluationResults(settings.results, evaluated, factsOf(told));
+      if (isFirst(ranks)) {
+        if (report !== undefined) await writeEvaluation(report, told);
+        if (settings.results !== undefined) await writeEvaluationResults(settings.results, evaluated, factsOf(told));
+      }
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
       await loader.close();
@@ -253,10 +291,10 @@ interface Evaluation {
 }
 
 function factsOf({ result, source, data, origin }: Evaluation): EvaluationFacts {
-  const { config, split, size, images, skipped, transform, mean, std } = result;
+  const { config, split, keep, size, images, skipped, transform, mean, std } = result;
   return {
     ...{ name: evaluationTitle(result), recipe: "eval acc", source, data, config, split, origin },
-    settings: { ...transform, size, images, skipped, mean: [...mean], std: [...std] },
+    settings: { ...transform, ...given({ keep }), size, images, skipped, mean: [...mean], std: [...std] },
   };
 }
 
@@ -276,18 +314,22 @@ async function writeEvaluation(folder: string, evaluation: Evaluation): Promise<
 }
 
 /** The entries that have a value. */
-const given = <Value>(values: Readonly<Record<string, Value | undefined>>): Record<string, Value> =>
-  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined));
+const given = <Name extends string, Value>(
+  values: Readonly<Record<Name, Value | undefined>>,
+): Partial<Record<Name, Value>> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<Record<Name, Value>>;
 
 /** The title of an evaluation: `model on data set, configuration, split`. */
 export const evaluationTitle = ({
   model,
+  keep,
   dataset,
   config,
   split,
 }: {
   model: string;
+  keep?: number | undefined;
   dataset: string;
   config?: string | undefined;
   split: string;
-}): string => `${model} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;
+}): string => `${cutName(model, keep)} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;

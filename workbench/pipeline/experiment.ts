@@ -8,6 +8,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { isFirst, StoppedError } from "../distributed/process-group.ts";
+import { together } from "../distributed/shares.ts";
 import { makeRunFolder, type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
 import { CalibrationCache } from "./calibration/cache.ts";
@@ -57,7 +58,6 @@ export async function* experiment<Settings extends ExperimentSettings>(
   const { ranks } = context;
   let ending: Ending = {};
   try {
-    if (isFirst(ranks)) await expectSameSettings(folder, settings, domain.schema);
     yield* stages(domain, settings, run);
   } catch (error) {
     const interrupted = context.signal.aborted || error instanceof StoppedError;
@@ -82,26 +82,36 @@ interface Run {
   release?: () => Promise<void>;
 }
 
+/** Checks that the run folder is one of these settings, and fetches all that the experiment reads. */
+async function* fetched<Settings extends ExperimentSettings>(
+  domain: Domain<Settings>,
+  settings: Settings,
+  { context, folder }: Run,
+) {
+  if (isFirst(context.ranks)) await expectSameSettings(folder, settings, domain.schema);
+  yield { kind: "stage", stage: "fetch" } satisfies PipelineEvent;
+  const sources = yield* domain.fetch(settings, context);
+  return { sources, teacher: yield* teacherOf(settings, { source: sources.model, context }) };
+}
+
 async function* stages<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,
   settings: Settings,
   run: Run,
 ): AsyncGenerator<PipelineEvent> {
   const { context, folder, rivals, trained } = run;
-  yield { kind: "stage", stage: "fetch" };
-  const sources = yield* domain.fetch(settings, context);
+  const { sources, teacher } = yield* together("the start", fetched(domain, settings, run), context);
   const source = sources.model;
   const main = run.main.converts ? run.main : asItIs(await structureOf(source));
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
-  const teacher = yield* teacherOf(settings, { source, context });
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
     const { ranks } = context;
     const { name, revision } = source;
     const identity = { name, revision, engine: context.engine.name };
-    const cache = new CalibrationCache(join(folder, "calibration"), identity, { writes: isFirst(ranks) });
+    const cache = new CalibrationCache(join(folder, "calibration"), identity, { ranks });
     if (ranks && !isFirst(ranks)) {
       const own = variants.map((variant) => ({ variant, folder: folderOf(variant, run) }));
       return yield* follow({ ranks, variants: own, settings, context, base, teacher, data, cache });

@@ -161,7 +161,9 @@ export async function* fetchDataset(
       throw new MissingSplitError(name, split, `${inside}, neither in its card nor by the names of its files`);
     }
   }
-  return yield* located(name, "dataset", [...new Set(patterns.flat())], options);
+  // Without a split, only the list of files is needed. Repositories on the Hub have one of these.
+  const include = splits.length > 0 ? patterns.flat() : ["README.md", ".gitattributes"];
+  return yield* located(name, "dataset", [...new Set(include)], options);
 }
 
 /** The card of a data set, which declares its splits. A data set without a card follows the conventions of the Hub. */

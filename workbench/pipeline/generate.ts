@@ -43,6 +43,8 @@ interface OpenOptions {
   plain?: boolean;
   /** number type of dense weights in memory. Default float32 */
   dtype?: WeightType | undefined;
+  /** size of a model of several sizes, as a share of the linear parameters. Default: it is not cut */
+  keep?: number | undefined;
   /** model folder of a smaller model that proposes tokens, see `SessionOptions.draft`, and most tokens at once */
   draft?: { folder: string; name: string; tokens?: number | undefined } | undefined;
 }
@@ -54,13 +56,13 @@ interface OpenOptions {
  */
 export async function* openGenerator(
   folder: string,
-  { name, plain = false, dtype, draft: asked }: OpenOptions,
+  { name, plain = false, dtype, keep, draft: asked }: OpenOptions,
 ): AsyncGenerator<PipelineEvent, TextGenerator> {
   await expectLanguageModel(folder, name);
   if (asked) await expectLanguageModel(asked.folder, asked.name);
   const tokenizer = await openTokenizer(folder);
   const config = await generationConfigOf(folder, { plain });
-  const loaded = yield* load(folder, { dtype });
+  const loaded = yield* load(folder, { dtype, keep });
   const own: { dispose(): void }[] = [loaded];
   try {
     const model = kept(own, await forInference(loaded, { rows: "few" }));
@@ -137,12 +139,17 @@ export interface GeneratedText {
   draft?: DraftCounts;
 }
 
+/** What generating a text needs of a generator. */
+interface TextMaker extends Pick<TextGenerator, "session" | "tokenizer"> {
+  config: Pick<TextGenerator["config"], "endOfText" | "beginOfText">;
+}
+
 /**
  * Generates a text. Yields its pieces, of which some are empty.
  * @throws ShapeError if the prompt does not fit the model or a setting is out of range; the reason of the signal
  */
 export async function* generateText(
-  { session, tokenizer, config }: TextGenerator,
+  { session, tokenizer, config }: TextMaker,
   prompt: Prompt,
   { stopStrings = [], endOfText = config.endOfText, ...options }: TextOptions,
 ): AsyncGenerator<string, GeneratedText> {
@@ -169,3 +176,44 @@ export async function* generateText(
 
 const reasonOf = (reason: "tokens" | "end of text" | "stop" | "positions", { stopped }: TextStream): StopReason =>
   stopped || reason === "stop" ? "stop string" : reason;
+
+/** What `sampleText` continues, and with how many tokens at most. */
+interface SampleRequest {
+  tokenizer: Tokenizer;
+  prompt: string;
+  tokens: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * A text that a model in training writes, always with its likeliest token. A prompt that is longer than the model's positions
+ * is cut at its start.
+ */
+export async function sampleText(
+  training: Model,
+  { tokenizer, prompt, tokens, signal }: SampleRequest,
+): Promise<{ prompt: string; text: string }> {
+  const { positions, vocabulary, endOfText: ends } = languageSizes(training);
+  // Many models have more ids than their tokenizers. One that is trained little may choose them: its text ends there.
+  const padding = Math.max(0, vocabulary - tokenizer.vocabSize);
+  const endOfText = [...ends, ...Array.from({ length: padding }, (_, i) => tokenizer.vocabSize + i)];
+  const own: { dispose(): void }[] = [];
+  try {
+    const model = kept(own, await forInference(training, { rows: "few" }));
+    const session = kept(own, generationSession(model));
+    const config = { endOfText, beginOfText: undefined };
+    // With the token that Llama's tokenizers put before each text.
+    const ids = tokenizer.encode(prompt, { specialTokens: true }).slice(-positions);
+    const pieces = generateText(
+      { session, tokenizer, config },
+      { text: prompt, ids, continued: true },
+      { tokens, temperature: 0, ...(signal && { signal }) },
+    );
+    for (;;) {
+      const { done, value } = await pieces.next();
+      if (done) return { prompt, text: value.text };
+    }
+  } finally {
+    disposeAll(own);
+  }
+}

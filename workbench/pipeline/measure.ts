@@ -68,7 +68,7 @@ interface Size {
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
 
 /** The size of a model in model.safetensors, with GBLR layers in the packed form and without the header of the file. */
-async function sizeWhenSaved(model: Model): Promise<Size> {
+export async function sizeWhenSaved(model: Model): Promise<Size> {
   const { model: tensors } = await storedTensors(model);
   const parameters = tensors.reduce((sum, { dtype, shape }) => sum + (dtype === "I32" ? 0 : sizeOf(shape)), 0);
   return { parameters, fileBytes: tensors.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0) };

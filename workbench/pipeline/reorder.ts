@@ -16,6 +16,7 @@ import {
   reorderModel,
   type SymmetryKind,
 } from "../compress/index.ts";
+import type { ProcessGroup } from "../distributed/process-group.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationResults } from "./calibration/cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
@@ -55,6 +56,8 @@ interface ReorderStageOptions {
   data?: CalibrationData | undefined;
   /** keeps these energies for other conversions of the same model. Default: they are not kept */
   cache?: CalibrationResults | undefined;
+  /** processes that share the measurement, all of which call this. Default: there is one */
+  ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
 
@@ -66,9 +69,10 @@ interface ReorderStageOptions {
 export async function* reorder(
   model: Model,
   { order, kinds, scoreOf }: ReorderRequest,
-  { data, cache, signal }: ReorderStageOptions,
+  { data, cache, ranks, signal }: ReorderStageOptions,
 ): AsyncGenerator<PipelineEvent, Reordered> {
-  const powers = data && orderNamed(order).needsPowers ? yield* powersOf(model, data, { cache, signal }) : undefined;
+  const powers =
+    data && orderNamed(order).needsPowers ? yield* powersOf(model, data, { cache, ranks, signal }) : undefined;
   const events = reorderModel(model, { order, kinds, ...(powers && { powers }), ...(scoreOf && { scoreOf }), signal });
   return yield* lastEvent(events, "reordered", (event) => ({ kind: "inner", of: "reorder", event }));
 }
@@ -76,7 +80,7 @@ export async function* reorder(
 async function* powersOf(
   model: Model,
   data: CalibrationData,
-  { cache, signal }: Pick<ReorderStageOptions, "cache" | "signal">,
+  { cache, ranks, signal }: Pick<ReorderStageOptions, "cache" | "ranks" | "signal">,
 ): AsyncGenerator<PipelineEvent, InputPowers> {
   const known = await cache?.read("powers");
   if (known) {
@@ -85,7 +89,7 @@ async function* powersOf(
     for (const values of known.tensors.values()) values.dispose();
     return powers;
   }
-  const powers = yield* measured(model, data, signal);
+  const powers = yield* measured(model, data, { ranks, signal });
   const tensors = new Map(Array.from(powers, ([name, values]) => [name, tensor1d(values)] as const));
   await cache?.write("powers", { tensors, rows: 0 });
   for (const values of tensors.values()) values.dispose();
@@ -95,11 +99,11 @@ async function* powersOf(
 async function* measured(
   model: Model,
   data: CalibrationData,
-  signal: AbortSignal,
+  sharing: Pick<ReorderStageOptions, "ranks" | "signal">,
 ): AsyncGenerator<PipelineEvent, InputPowers> {
   const { total, unit } = data;
   const forward = (input: Tensor) => data.forward(model, input);
-  const events = inputPowers(model, data.inputs(), { layers: [...model.layers.keys()], forward, signal });
+  const events = inputPowers(model, data.inputs(), { layers: [...model.layers.keys()], forward, ...sharing });
   const { powers } = yield* lastEvent(events, "powers", (event) =>
     event.kind === "progress" ? { kind: "inner", of: "calibrate", total, unit, event } : undefined,
   );

@@ -2,10 +2,10 @@
 // time can work in it. A run must be resumed with the settings with which it was started, except settings that do not
 // change results.
 
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import { lockFile } from "../../hub/cache/lock.ts";
+import { type LockOptions, lockFile } from "../../hub/cache/lock.ts";
 import { reason } from "../../hub/files/byte-source.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
@@ -20,6 +20,7 @@ const FREE: readonly string[] = [
   "push",
   "private",
   "checkpointEvery",
+  "shardOptimizer",
   "compare",
   "fineTune",
   "keepModels",
@@ -40,7 +41,8 @@ export async function expectSameSettings(
   const run = await readRun(folder).catch(() => undefined);
   if (!run?.record) throw new SettingsError(`${folder} has files that do not belong to a run; give another --run`);
   if (settings.fresh) return;
-  const made = withPresentNames(schema, run.record.settings);
+  // A run of an earlier version lacks the settings that came later, and did what their defaults do.
+  const made = { ...defaultsOf(schema), ...withPresentNames(schema, run.record.settings) };
   const asked = JSON.parse(JSON.stringify(settings)) as Record<string, unknown>;
   const names = [...new Set([...Object.keys(made), ...Object.keys(asked)])].filter((name) => !FREE.includes(name));
   const changed = names.filter((name) => JSON.stringify(made[name]) !== JSON.stringify(asked[name]));
@@ -50,6 +52,11 @@ export async function expectSameSettings(
     `${folder} was started with other settings: ${told}; pass --fresh to start over, or give another --run`,
   );
 }
+
+const defaultsOf = ({ shape }: z.ZodObject): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(shape).map(([name, setting]) => [name, (setting as z.ZodType).safeParse(undefined).data]),
+  );
 
 /** Whether the folder has the record of a run. */
 export async function isRun(folder: string): Promise<boolean> {
@@ -76,6 +83,15 @@ export async function claim(folder: string): Promise<() => Promise<void>> {
       { cause: error },
     );
   });
+}
+
+/** Waits until no process works in a run folder. @throws what `onWait` throws; the reason of the signal */
+export async function unclaimed(folder: string, options: LockOptions): Promise<void> {
+  const file = join(folder, LOCK);
+  const isThere = await stat(file).catch(() => undefined);
+  if (!isThere) return;
+  const unlock = await lockFile(file, options);
+  await unlock();
 }
 
 /** Deletes the files of an earlier run from a locked folder. */

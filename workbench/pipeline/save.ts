@@ -2,11 +2,11 @@
 
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { type CardFacts, modelCard, parseCardMetadata, SIZES_PICTURE } from "../../hub/card/index.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { readConfig } from "../models/folder/load.ts";
 import { type Model, type SaveEvent, type SaveOptions, saveModel } from "../models/index.ts";
-import { describeModel, RUN_FILES, structurePicture } from "../report/index.ts";
+import { describeModel, RUN_FILES, sizesPicture, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
 import { engineFacts } from "./results/source-facts.ts";
@@ -64,6 +64,9 @@ type Found = "hasPicture" | "hasPython" | "hasTransformers" | "hasProcessor" | "
 export async function writeCard(folder: string, facts: Omit<CardFacts, Found>): Promise<boolean> {
   const svg = structurePicture(await describeModel(folder), facts.repository ?? facts.title);
   if (svg !== undefined) await writeFileAtomically(join(folder, PICTURE), await renderPng(svg));
+  const picture = facts.sizes && (await sizesPicture(facts.sizes));
+  if (picture) await writeFileAtomically(join(folder, SIZES_PICTURE), picture);
+  else await rm(join(folder, SIZES_PICTURE), { force: true });
   const names = await readdir(folder);
   const hasPython = names.includes("modeling_gblr.py");
   const found = {

@@ -155,6 +155,9 @@ export const experimentShape = (items: string) => ({
     steps: count("length of the training in steps, instead of --epochs", "steps").optional(),
     batch: count(`${items} per optimizer step`, items).default(512),
     microBatch: count(`${items} per forward pass`, items).default(16),
+    shardOptimizer: z.boolean().optional().meta({
+      description: "with several processes: keep the optimizer's state of each parameter on one of them only",
+    }),
     trainLimit: count(`${items} to train on, from the start of the split (default: all)`, items).optional(),
     learningRate: amount("peak learning rate").default(1.5e-3),
     structureLearningRate: z

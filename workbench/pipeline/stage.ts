@@ -44,6 +44,16 @@ export interface WindowsEvent {
   leftOut: number;
 }
 
+/** The event that a split is opened as a stream. */
+export interface StreamEvent {
+  split: string;
+  files: number;
+  /** of all files, compressed */
+  bytes: number;
+  /** micro-batches of a step, among which the files are divided */
+  lanes: number;
+}
+
 /** Unchanged events of the module that does the work of a stage. `of` names the kind of work. */
 export type InnerEvent =
   | { of: "pull"; name: string; event: PullEvent }
@@ -51,6 +61,7 @@ export type InnerEvent =
   | { of: "import"; file: string; event: Exclude<ImportGgufEvent, { kind: "imported" }> }
   | { of: "tokenize"; event: TokenizeEvent }
   | { of: "windows"; event: WindowsEvent }
+  | { of: "stream"; event: StreamEvent }
   | { of: "images"; event: ImagesEvent }
   /** `folder` is the model folder that is read */
   | { of: "load"; folder: string; event: Exclude<LoadEvent, { kind: "loaded" }> }

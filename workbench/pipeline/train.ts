@@ -79,6 +79,7 @@ async function fitOptions(
   const shrink = await shrinkOf(settings, model, { cost: await plannedCost(folder), epochs });
   const sigma = sigmaOf(settings, epochs);
   const { batch, microBatch, seed, shrinkEvery } = settings;
+  const { samples } = data;
   return {
     model,
     task: data.task(model, teacher),
@@ -95,6 +96,7 @@ async function fitOptions(
     evaluation: {
       every: { epochs: settings.evaluateEvery },
       run: ({ signal }) => data.evaluate(model, { signal, ranks }),
+      ...(samples && { samples: ({ signal }) => samples(model, signal) }),
     },
     checkpoint: { every: { epochs: settings.checkpointEvery } },
     settings: { variant, ...teacher?.settings },
@@ -125,11 +127,13 @@ function lengthOf({ epochs, steps }: ExperimentSettings): Span {
 
 function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
   const { learningRate, structureLearningRate, weightDecay, clip, schedule, minimumRate, decayEpochs } = settings;
+  const { shardOptimizer: shard } = settings;
   return {
     learningRate,
     ...(structureLearningRate !== undefined && { structureLearningRate }),
     weightDecay,
     ...(clip > 0 && { clipNorm: clip }),
+    ...(shard !== undefined && { shard }),
     schedule: {
       decay: schedule,
       warmup: warmupOf(settings),

@@ -42,6 +42,8 @@ export interface Inspection {
   };
   /** names of the embedding tables; no total includes them */
   embeddings: string[];
+  /** of a model of several sizes: the smallest and the largest share to which it can be cut */
+  sizes?: readonly [number, number];
 }
 
 /** The description of a model with its block layouts. */
@@ -58,6 +60,8 @@ interface DescribeOptions {
   path: string;
   /** σ of the masks of trainable layers. Default: boxcar masks */
   sigma?: number;
+  /** of a model of several sizes: the smallest and the largest share. Default: it has one size */
+  sizes?: readonly [number, number];
   /** the choices of forms that were measured. Default none */
   choices?: MeasuredForms;
 }
@@ -110,7 +114,7 @@ export async function readLayouts(path: string): Promise<LayerLayout[]> {
 /** Describes layers that have been found in a model already, on disk or on the Hub. */
 export async function describe(
   { layers, embeddings }: ModelLayers,
-  { path, sigma, choices = {} }: DescribeOptions,
+  { path, sigma, sizes, choices = {} }: DescribeOptions,
 ): Promise<Described> {
   const found = await inspectedLayers(layers, sigma);
   const layouts = new Map(
@@ -120,7 +124,8 @@ export async function describe(
   const structured = described.filter(({ structure }) => !isDense(structure));
   const totals = { structured: totalOf(structured), all: totalOf(described) };
   const timed = new Set(layers.flatMap((layer, i) => (isTimed(layer, found[i] as Inspected) ? [layer.name] : [])));
-  return { inspection: { model: path, layers: described, totals, embeddings }, layouts, timed };
+  const inspection = { model: path, layers: described, totals, embeddings, ...(sizes && { sizes }) };
+  return { inspection, layouts, timed };
 }
 
 async function inspectedLayers(layers: readonly StoredLayer[], sigma: number | undefined): Promise<Inspected[]> {

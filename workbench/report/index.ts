@@ -2,6 +2,7 @@
 
 export { type Chart, chartToFiles } from "./charts/chart.ts";
 export { structureCharts, trainingCharts } from "./charts/run-charts.ts";
+export { sizesPicture } from "./charts/sizes.ts";
 export { describeModel, type LayerLayout, readLayouts } from "./describe-model.ts";
 export { parseMetricsLine } from "./metrics-log.ts";
 export { writeReport } from "./page/write-report.ts";

@@ -1,7 +1,7 @@
 // Parses metrics.jsonl, also of a run that was killed: an incomplete last line is skipped, and if a step was repeated
 // after an interruption, its last line is used.
 
-import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "../train/metrics.ts";
+import type { EvaluationMetrics, Metrics, SampleMetrics, StepMetrics, StructureMetrics } from "../train/metrics.ts";
 
 /** Numeric fields that every line of a kind has, and those that it may have. */
 const NUMBERS: Record<Metrics["kind"], { always: readonly string[]; sometimes: readonly string[] }> = {
@@ -11,6 +11,7 @@ const NUMBERS: Record<Metrics["kind"], { always: readonly string[]; sometimes: r
   },
   evaluation: { always: [], sometimes: [] },
   structure: { always: [], sometimes: [] },
+  sample: { always: [], sometimes: [] },
 };
 const AT = ["step", "epoch", "seconds"];
 const LAYER = ["live", "cost", "meanWidthIn", "meanWidthOut"];
@@ -50,6 +51,10 @@ export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] 
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 
+/** The texts that the model has written. */
+export const samplesOf = (metrics: readonly Metrics[]): SampleMetrics[] =>
+  metrics.filter((line): line is SampleMetrics => line.kind === "sample");
+
 /** Parses a line of metrics.jsonl. @returns undefined if it has no metrics */
 // Checked by hand because a schema is too slow: a long run has a hundred thousand lines, and its report is written
 // often.
@@ -74,6 +79,7 @@ export function parseMetricsLine(line: string): Metrics | undefined {
     return undefined;
   if (json.kind === "evaluation" && !(typeof json.split === "string" && isNumbers(json.values))) return undefined;
   if (json.kind === "structure" && !isStructure(json)) return undefined;
+  if (json.kind === "sample" && !(typeof json.prompt === "string" && typeof json.text === "string")) return undefined;
   return json as unknown as Metrics;
 }
 
@@ -91,5 +97,7 @@ const isStructure = ({ layers, relativeFlops }: Record<string, unknown>): boolea
   isObject(relativeFlops) &&
   hasNumbers(relativeFlops, ["reference", "actual"]);
 
-const keyOf = (line: Metrics): string =>
-  line.kind === "evaluation" ? `${line.kind} ${line.step} ${line.split}` : `${line.kind} ${line.step}`;
+function keyOf(line: Metrics): string {
+  const own = line.kind === "evaluation" ? line.split : line.kind === "sample" ? line.prompt : "";
+  return `${line.kind} ${line.step} ${own}`;
+}

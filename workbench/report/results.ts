@@ -65,7 +65,7 @@ export function resultsJsonSchema(): object {
 }
 
 /** Settings that say where a run is kept or published, not how its results were made. */
-const PLACES = ["run", "fresh", "push", "private", "checkpointEvery", "keepModels", "tensorboard"];
+const PLACES = ["run", "fresh", "push", "private", "checkpointEvery", "shardOptimizer", "keepModels", "tensorboard"];
 
 /** Derives results.json from run.json and comparison.json. */
 export function resultsOf(record: RunRecord, rows: readonly ComparisonRow[]): Results {

@@ -65,3 +65,40 @@ describe.each(["uniform", "global", "loss"] as const)("with a %s allocation", (a
     },
   );
 });
+
+test.each([false, true])(
+  "a conversion whose data fails at any time leaves no tensors (sequential: %p)",
+  async (sequential) => {
+    const model = tinyModel();
+    const conversion = (failsAt: number) => {
+      let read = 0;
+      async function* inputs() {
+        for await (const input of windowInputs(windows, { samples: 3 })) {
+          if (read++ === failsAt) {
+            input.dispose();
+            throw new Error("the disk is gone");
+          }
+          yield input;
+        }
+      }
+      const forward = (of: unknown, ids: tf.Tensor) =>
+        languageHidden((sequential ? of : model) as typeof model, ids as tf.Tensor2D);
+      const calibration = hashedCalibration({ inputs, forward, total: 3, unit: "windows" as const });
+      return resultOf(
+        convertModel(model, {
+          plan: (request) => planConversion(model, { structure: "lowrank", budget: 0.5, layers: ["h."], ...request }),
+          ...{ allocation: "loss" as const, init: "fwsvd" as const, seed: 1, searchSteps: 4, sequential },
+          ...{ calibration, calibrationBytes: 30_000, signal: new AbortController().signal },
+        }),
+      );
+    };
+    const before = tf.memory().numTensors;
+    for (const failsAt of [0, 1, 2, 3, 4, 5, 6, 7, 8]) {
+      const error = await conversion(failsAt).catch((thrown: Error) => thrown.message);
+      if (typeof error !== "string") break;
+      expect(error).toBe("the disk is gone");
+      expect(tf.memory().numTensors, `after ${failsAt} inputs`).toBe(before);
+    }
+    model.dispose();
+  },
+);

@@ -4,11 +4,12 @@
 
 import process from "node:process";
 import { randomNormal, sum } from "@tensorflow/tfjs-core";
-import type { Place } from "../../distributed/place.ts";
+import { gpuOf, type Place } from "../../distributed/place.ts";
 import { hasProcessGroups, ProcessGroup } from "../../distributed/process-group.ts";
+import { loadAddon } from "../../engine/backends/torch/addon.ts";
 import { inspectBlas } from "../../engine/backends/torch/blas.ts";
 import { measureBandwidth, measureMatMul } from "../../engine/core/measure.ts";
-import { openEngine, probeEngine } from "../../engine/core/open.ts";
+import { countGpus, openEngine, probeEngine } from "../../engine/core/open.ts";
 import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
 import { oneLine } from "../shared/program.ts";
 import type { Exchanged, Measured } from "./collect.ts";
@@ -42,9 +43,15 @@ const TIMES = 5;
 
 /** Adds up an array over all ranks, several times. The sum of the result tells whether all ranks got the same one. */
 async function exchange(place: Place): Promise<Exchanged> {
-  await openEngine({ engine: "torch" });
+  // GPUs are tried where there is one for each process, or each process sees its own one only.
+  const gpus = await countGpus();
+  const hasGpu = process.env.CUDA_VISIBLE_DEVICES === undefined ? gpus >= place.localSize : gpus > 0;
+  const { device } = await openEngine({
+    engine: "torch",
+    device: hasGpu ? `cuda:${gpuOf(process.env, place)}` : "cpu",
+  });
   if (!hasProcessGroups()) throw new Error("this libtorch has no process groups");
-  const group = await ProcessGroup.join(place, { timeout: 15 });
+  const group = await ProcessGroup.join(place, { timeout: 15, device });
   const seconds: number[] = [];
   const values = randomNormal([EXCHANGED], 0, 1, "float32", place.rank + 1);
   for (let i = 0; i < TIMES; i++) {
@@ -54,7 +61,14 @@ async function exchange(place: Place): Promise<Exchanged> {
     seconds.push((performance.now() - start) / 1000);
   }
   await group.barrier();
-  return { bytes: 4 * EXCHANGED, seconds: Math.min(...seconds), sum: (await sum(values).data())[0] as number };
+  const { addon, stamp } = loadAddon();
+  return {
+    bytes: 4 * EXCHANGED,
+    seconds: Math.min(...seconds),
+    sum: (await sum(values).data())[0] as number,
+    through: group.backend,
+    lacksNccl: stamp.libtorch.cuda && !addon.hasNccl(),
+  };
 }
 
 async function answer(task: Task): Promise<unknown> {

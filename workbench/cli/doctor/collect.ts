@@ -11,6 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ABOUT, BUILD_ANEW_COMMAND } from "../../../hub/files/about.ts";
 import { type Place, placeOf } from "../../distributed/place.ts";
+import type { Backend } from "../../distributed/process-group.ts";
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { Bandwidth, MatMulRate } from "../../engine/core/measure.ts";
 import {
@@ -104,9 +105,15 @@ async function inspectDistributed(environment: Environment): Promise<NonNullable
     if ("error" in answer) return { error: answer.error };
     exchanged.push(answer.exchanged);
   }
-  const [{ bytes, sum }] = exchanged as [Exchanged];
+  const [{ bytes, sum, through }] = exchanged as [Exchanged];
   if (exchanged.some((other) => other.sum !== sum)) return { error: "two ranks got different sums of the same arrays" };
-  return { ranks: own?.size ?? 2, bytes, seconds: Math.max(...exchanged.map(({ seconds }) => seconds)) };
+  return {
+    ranks: own?.size ?? 2,
+    bytes,
+    seconds: Math.max(...exchanged.map(({ seconds }) => seconds)),
+    through,
+    lacksNccl: exchanged.some(({ lacksNccl }) => lacksNccl),
+  };
 }
 
 /** Places of processes on this machine, which meet at a free port. */
@@ -209,6 +216,9 @@ export interface Exchanged {
   seconds: number;
   /** of the result */
   sum: number;
+  through: Backend;
+  /** whether libtorch has CUDA, but this build no NCCL */
+  lacksNccl: boolean;
 }
 
 /** The result of measuring an engine, or the error. */
@@ -232,7 +242,7 @@ export interface Report {
   /** the BLAS of the torch engine on the CPU; absent if that engine was not measured there */
   blas?: BlasReport | { error: string };
   /** an array added up over several processes; absent unless it was asked for */
-  distributed?: { ranks: number; bytes: number; seconds: number } | { error: string };
+  distributed?: (Omit<Exchanged, "sum"> & { ranks: number }) | { error: string };
   /** the engine that `requested` opens, or the error */
   opened: Outcome;
   /** the measured forms of GBLR layers that are kept */

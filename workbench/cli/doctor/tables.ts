@@ -1,7 +1,7 @@
 // Prints the report of `gblr doctor`, which collect.ts has collected, in at most 100 columns. Each missing engine has a
 // remedy.
 
-import { BUILD_ANEW_COMMAND } from "../../../hub/files/about.ts";
+import { BUILD_ANEW_COMMAND, BUILD_COMMAND } from "../../../hub/files/about.ts";
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/core/types.ts";
 import type { FormsSummary } from "../../structures/inference/kept-forms.ts";
@@ -98,14 +98,18 @@ function blasNote({ blas }: Report, palette: Palette): string[] {
 
 function distributedNote({ distributed }: Report, palette: Palette): string[] {
   if (distributed === undefined) return [];
-  return note("distributed", [distributedText(distributed)], palette);
+  return note("distributed", distributedParagraphs(distributed), palette);
 }
 
-function distributedText(distributed: NonNullable<Report["distributed"]>): string {
-  if ("error" in distributed) return `✗ ${distributed.error}`;
-  const { ranks, bytes, seconds } = distributed;
-  const rate = threeDigits(bytes / seconds / 1e9);
-  return `${ranks} processes added up ${formatBytes(bytes)} through Gloo in ${threeDigits(1000 * seconds)} ms, ${rate} GB/s`;
+const NO_NCCL = `no NCCL: see docs/distributed.md for the headers that the build lacks, then run \`${BUILD_COMMAND}\``;
+const BACKEND_TITLES = { gloo: "Gloo", nccl: "NCCL" };
+
+function distributedParagraphs(distributed: NonNullable<Report["distributed"]>): string[] {
+  if ("error" in distributed) return [`✗ ${distributed.error}`];
+  const { ranks, bytes, seconds, through, lacksNccl } = distributed;
+  const amount = `${formatBytes(bytes)} through ${BACKEND_TITLES[through]}`;
+  const rate = `${threeDigits(1000 * seconds)} ms, ${threeDigits(bytes / seconds / 1e9)} GB/s`;
+  return [`${ranks} processes added up ${amount} in ${rate}`, ...(lacksNccl ? [NO_NCCL] : [])];
 }
 
 /** The kernels of the BLAS, how they were chosen, and their speed. */

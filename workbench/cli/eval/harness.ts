@@ -15,10 +15,12 @@ import {
 } from "../../pipeline/harness/harness.ts";
 import { findLmEval } from "../../pipeline/harness/lm-eval.ts";
 import type { HarnessScore } from "../../pipeline/harness/scores.ts";
+import { cutName } from "../../pipeline/load.ts";
 import { type PipelineEvent, type StageContext, StageError } from "../../pipeline/stage.ts";
 import { type NamedGenerator, serveModels, USUAL_LIMITS } from "../../serve/index.ts";
 import {
   addInferenceOptions,
+  addKeep,
   addWeightType,
   countFrom,
   JSON_DOCUMENT,
@@ -35,6 +37,7 @@ interface HarnessFlags extends Flags, HarnessSettings {
   context?: number;
   generationConfig: boolean;
   dtype?: WeightType;
+  keep?: number;
 }
 
 // Lines of at most 78 characters: wider ones are broken again.
@@ -78,11 +81,11 @@ export function addHarness(program: Command): void {
     .option("--log-samples", "keep each document and its answer too; needs --out")
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addInferenceOptions(addWeightType(command)).action(evalHarness);
+  addInferenceOptions(addWeightType(addKeep(command))).action(evalHarness);
 }
 
 async function evalHarness(name: string, flags: HarnessFlags): Promise<void> {
-  const { json = false, offline, out } = flags;
+  const { json = false, offline, out, keep } = flags;
   const settings = { ...flags, tasks: await checkedTasks(flags) };
   const result = await runStages({ interrupted: INTERRUPTED, offline, json }, async function* (context) {
     const lmEval = await findLmEval(process.env.GBLR_PYTHON || "python3");
@@ -90,7 +93,7 @@ async function evalHarness(name: string, flags: HarnessFlags): Promise<void> {
     const source = yield* fetchModel(name, context);
     const engine = await openEngineFor(flags);
     const plain = !flags.generationConfig;
-    const generator = yield* openGenerator(source.folder, { name, plain, dtype: flags.dtype });
+    const generator = yield* openGenerator(source.folder, { name, plain, dtype: flags.dtype, keep });
     try {
       const positions = Math.min(flags.context ?? usualContext(languageSizes(generator.model)), generator.positions);
       const measured = yield* measureServed({ name, generator }, settings, { ...context, lmEval, context: positions });
@@ -98,6 +101,7 @@ async function evalHarness(name: string, flags: HarnessFlags): Promise<void> {
       const asked = { tasks, limit, fewshot, batchSize, context: positions, dtype };
       return {
         model: name,
+        ...(keep !== undefined && { keep }),
         revision: source.revision,
         lmEval: lmEval.version,
         ...asked,
@@ -161,11 +165,12 @@ async function* measureServed(
 
 interface Measured extends OnEngine {
   model: string;
+  keep?: number;
   lmEval: string;
   scores: readonly HarnessScore[];
 }
 
-function scoreTable({ model, lmEval, scores, engine, device, precision }: Measured, palette: Palette): string {
+function scoreTable({ model, keep, lmEval, scores, engine, device, precision }: Measured, palette: Palette): string {
   const heading = ["task", "filter", "shots", "samples", "metric", "value", "", "stderr"].map(
     (text, i): Cell => ({ text, paint: palette.dim, align: RIGHT.has(i) ? "right" : "left" }),
   );
@@ -187,7 +192,7 @@ function scoreTable({ model, lmEval, scores, engine, device, precision }: Measur
       }),
     ),
   );
-  const title = `${model}, lm_eval ${lmEval}`;
+  const title = `${cutName(model, keep)}, lm_eval ${lmEval}`;
   return [
     palette.bold(title),
     ...table([heading, ...rows]),

@@ -15,6 +15,7 @@ import { expectPlaceForFile } from "./place.ts";
 interface GgufVerbOptions extends OpenEngineOptions {
   out: string;
   dtype: FileType;
+  keep?: number;
   force?: boolean;
 }
 
@@ -31,12 +32,12 @@ export async function* exportedGguf(
   options: GgufVerbOptions,
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Saved & { layers: string[]; exact: string[] }> {
-  const { out, dtype, force = false } = options;
+  const { out, dtype, keep, force = false } = options;
   const source = yield* fetchModel(name, context);
   await expectPlaceForFile(out, { extension: EXTENSION, force });
   await openEngineFor(options);
   const { folder } = source;
-  const model = yield* load(folder);
+  const model = yield* load(folder, { keep });
   try {
     const layers = [...model.layers.values()].flatMap((layer) => (layer.structure.isDense ? [] : [layer.name]));
     const settings = { folder, name: basename(baseName(source)), dtype, signal: context.signal };

@@ -17,6 +17,7 @@ interface OnnxVerbOptions extends OpenEngineOptions {
   out: string;
   dtype: FileType;
   withPast?: boolean;
+  keep?: number;
   force?: boolean;
 }
 
@@ -26,13 +27,13 @@ export async function* exportedOnnx(
   options: OnnxVerbOptions,
   context: StageContext,
 ): AsyncGenerator<PipelineEvent, Saved & { layers: string[]; exact: string[] }> {
-  const { out, dtype, withPast = false, force = false } = options;
+  const { out, dtype, withPast = false, keep, force = false } = options;
   const { folder: base } = yield* fetchModel(name, context);
   const place = onnxPlace(out, base);
   await expectPlaceForFile(place.file, { extension: ".onnx", force });
   if (place.folder !== undefined) await expectPlaceForFolder(place.folder, { force });
   const engine = await openEngineFor(options);
-  const model = yield* load(base);
+  const model = yield* load(base, { keep });
   try {
     if (withPast && !isLanguageModel(model)) {
       throw new UsageError(`--with-past is for language models, ${name} classifies images; leave it out`);

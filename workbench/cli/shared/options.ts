@@ -19,7 +19,7 @@ export function addEngineOptions(command: Command, engine = "compute engine (def
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
     .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
     .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
+    .option("--threads <count>", "CPU threads (default: $OMP_NUM_THREADS, or one per core)", countFrom(1));
 }
 
 /** Adds the options of the engine and --form, for verbs that evaluate or generate. */
@@ -32,13 +32,32 @@ export function addInferenceOptions(command: Command): Command {
   );
 }
 
-/** Adds --dtype, the number type of weights in memory. */
-export function addWeightType(command: Command): Command {
+/**
+ * Adds --dtype, the number type of weights in memory.
+ * @param instead what to do for int8, which is a type of files only
+ */
+export function addWeightType(command: Command, instead = `use ${STORE_AS_INT8}`): Command {
+  const option = new Option(
+    "--dtype <type>",
+    "number type of dense weights in memory; arithmetic is float32, and auto keeps the type of the file (default: float32)",
+  ).choices(WEIGHT_TYPES);
+  const { parseArg } = option;
   return command.addOption(
-    new Option(
-      "--dtype <type>",
-      "number type of dense weights in memory; arithmetic is float32, and auto keeps the type of the file (default: float32)",
-    ).choices(WEIGHT_TYPES),
+    option.argParser((text, before) => {
+      if (text === "int8") throw new InvalidArgumentError(`It is a number type of files; ${instead}.`);
+      return parseArg?.(text, before);
+    }),
+  );
+}
+
+const STORE_AS_INT8 = "`gblr export MODEL --to packed --dtype int8 --out FOLDER`";
+
+/** Adds --keep, the size of a model of several sizes. */
+export function addKeep(command: Command): Command {
+  return command.option(
+    "--keep <share>",
+    "of a model made with gblr convert --sizes: cut it to this share of the linear parameters",
+    share,
   );
 }
 

@@ -8,7 +8,7 @@ import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { reorderedLines } from "../../pipeline/reorder.ts";
 import type { RepeatedResult } from "../../pipeline/results/sweep-results.ts";
-import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
+import type { InnerEvent, PipelineEvent, StreamEvent, WindowsEvent } from "../../pipeline/stage.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";
@@ -102,6 +102,7 @@ export class PipelineView {
     else if (of === "save") this.transfer("saving", event);
     else if (of === "tokenize") this.tokenize(event);
     else if (of === "windows") this.windows(event);
+    else if (of === "stream") this.stream(event);
     else if (of === "images" && event.kind === "extracting") {
       const note = `${formatCount(event.images)} images, ${formatBytes(event.bytes)}`;
       this.progress("images", { done: event.fraction, of: 1, format: percent, note });
@@ -157,6 +158,11 @@ export class PipelineView {
     this.line(`  ${split}: ${whole} of ${context} tokens; ${countOf(leftOut, "token")} at the end left out`);
   }
 
+  private stream({ split, files, bytes, lanes }: StreamEvent): void {
+    const divided = lanes === 1 ? "" : `, divided among the ${lanes} micro-batches of a step`;
+    this.line(`  ${split}: streams ${countOf(files, "file")} of ${formatBytes(bytes)}${divided}`);
+  }
+
   private reorder(event: Extract<InnerEvent, { of: "reorder" }>["event"]): void {
     if (event.kind === "units") {
       const { index, of, name } = event;
@@ -197,6 +203,8 @@ export class PipelineView {
     } else if (event.kind === "evaluation") {
       const values = Object.entries(event.values).map(([name, value]) => `${name} ${value.toFixed(4)}`);
       this.line(`  step ${event.step}  ${event.split}: ${values.join("  ")}`);
+    } else if (event.kind === "sample") {
+      this.line(`  step ${event.step}  ${JSON.stringify(event.prompt)} → ${JSON.stringify(event.text)}`);
     }
   }
 }

@@ -9,6 +9,8 @@ import { z } from "zod";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../../hub/text/json.ts";
+import { isFirst, type ProcessGroup } from "../../distributed/process-group.ts";
+import { gathered } from "../../distributed/shares.ts";
 import type { HashedCalibration } from "./hash.ts";
 
 /** What a result is: covariances of inputs, energies or importances from gradients, or mean squares of inputs. */
@@ -36,21 +38,22 @@ export interface CalibrationResult {
 export class CalibrationCache {
   private readonly folder: string;
   private readonly identity: string;
-  private readonly writes: boolean;
+  private readonly ranks: ProcessGroup | undefined;
 
   /**
    * @param folder is created with the first result
    * @param identity what results depend on beside the inputs, such as the name and revision of the model; must have a
    *   JSON form
-   * @param options.writes whether results are written; of several processes, one should. Default true
+   * @param options.ranks processes that all read the same results at the same time. The first one writes. Default: there
+   *   is one process
    */
-  constructor(folder: string, identity: unknown, { writes = true }: { writes?: boolean } = {}) {
-    [this.folder, this.identity, this.writes] = [folder, JSON.stringify(identity), writes];
+  constructor(folder: string, identity: unknown, { ranks }: { ranks?: ProcessGroup | undefined } = {}) {
+    [this.folder, this.identity, this.ranks] = [folder, JSON.stringify(identity), ranks];
   }
 
   /** The results for these inputs. */
   of(data: HashedCalibration): CalibrationResults {
-    return new CalibrationResults({ folder: this.folder, identity: this.identity, data, writes: this.writes });
+    return new CalibrationResults({ folder: this.folder, identity: this.identity, data, ranks: this.ranks });
   }
 
   /** Removes all results. */
@@ -63,7 +66,7 @@ interface ResultsOptions {
   folder: string;
   identity: string;
   data: HashedCalibration;
-  writes: boolean;
+  ranks: ProcessGroup | undefined;
 }
 
 /** The results of calibrations of one dense model on the same data. */
@@ -71,19 +74,34 @@ export class CalibrationResults {
   private readonly folder: string;
   private readonly identity: string;
   private readonly data: HashedCalibration;
-  private readonly writes: boolean;
+  private readonly ranks: ProcessGroup | undefined;
 
-  constructor({ folder, identity, data, writes }: ResultsOptions) {
-    [this.folder, this.identity, this.data, this.writes] = [folder, identity, data, writes];
+  constructor({ folder, identity, data, ranks }: ResultsOptions) {
+    [this.folder, this.identity, this.data, this.ranks] = [folder, identity, data, ranks];
   }
 
   /**
    * Reads results for layers.
    * @param names default: all layers that have a result
-   * @returns undefined if there is none for one of the layers; the caller disposes of the tensors, of which layers with
-   *   the same input share one
+   * @returns undefined if there is none for one of the layers, here or in another of the processes; the caller disposes of
+   *   the tensors, of which layers with the same input share one
    */
   async read(kind: CalibrationKind, names?: readonly string[]): Promise<CalibrationResult | undefined> {
+    let found: CalibrationResult | undefined;
+    const look = async () => {
+      found = await this.found(kind, names);
+      return found !== undefined;
+    };
+    let isEverywhere = false;
+    try {
+      isEverywhere = (await gathered("a calibration", look, { ranks: this.ranks })).every((has) => has);
+    } finally {
+      if (!isEverywhere) for (const read of found?.tensors.values() ?? []) read.dispose();
+    }
+    return isEverywhere ? found : undefined;
+  }
+
+  private async found(kind: CalibrationKind, names?: readonly string[]): Promise<CalibrationResult | undefined> {
     const index = await this.index(kind);
     const layers = names ?? Object.keys(index?.files ?? {});
     if (!index || layers.some((name) => index.files[name] === undefined)) return undefined;
@@ -104,7 +122,7 @@ export class CalibrationResults {
 
   /** Adds results, which still belong to the caller. @throws the file system's error when they cannot be written */
   async write(kind: CalibrationKind, { tensors, rows }: CalibrationResult): Promise<void> {
-    if (!this.writes) return;
+    if (!isFirst(this.ranks)) return;
     await mkdir(this.folder, { recursive: true });
     const before = await this.index(kind);
     // Files of other inputs are overwritten. Their index must not remain if this process is killed meanwhile.

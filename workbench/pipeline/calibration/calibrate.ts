@@ -12,6 +12,7 @@ import {
   windowInputs,
 } from "../../compress/index.ts";
 import { clippedNotice, imageLoader, sampleOf } from "../../data/images/index.ts";
+import type { Sharing } from "../../distributed/shares.ts";
 import { classifierLogits, imageSettings, isClassifier, languageHidden, type Model } from "../../models/index.ts";
 import { type ConvertDataOptions, fetchImageSplit, openTextSplit } from "../domains/convert-data.ts";
 import type { CalibrationData, SplitSettings } from "../domains/domain.ts";
@@ -35,14 +36,15 @@ export interface Calibration {
 export async function* calibrateLayers(
   model: Model,
   layers: readonly PlannedLayer[],
-  { data, signal }: { data: CalibrationData; signal: AbortSignal },
+  { data, ranks, signal }: { data: CalibrationData } & Sharing,
 ): AsyncGenerator<PipelineEvent, Calibration> {
   takeApart(model, layers);
   const { total, unit } = data;
   const forward = (input: Tensor) => data.forward(model, input);
   const names = layers.map(({ name }) => name);
+  const how = { layers: names, forward, ranks, signal };
   const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", total, unit, event }) as const;
-  return yield* lastEvent(calibrate(model, data.inputs(), { layers: names, forward, signal }), "calibrated", told);
+  return yield* lastEvent(calibrate(model, data.inputs(), how), "calibrated", told);
 }
 
 /** The data set of a calibration. */

@@ -4,6 +4,7 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { type Covariances, type Decompositions, type PlannedLayer, takeApart } from "../../compress/index.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
 import { denseWeight, type Model } from "../../models/index.ts";
 import type { CalibrationData } from "../domains/domain.ts";
 import type { PipelineEvent } from "../stage.ts";
@@ -21,6 +22,8 @@ export interface GroupedOptions {
   bytes: number;
   /** results of earlier calibrations of the same model with the same data. Default: none */
   cache?: CalibrationResults | undefined;
+  /** processes that share calibrations, all of which ask for the same layers in the same order. Default: there is one */
+  ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
 
@@ -78,7 +81,7 @@ export class GroupedCovariances {
     const group = this.groups.find((layers) => layers.some((layer) => layer.name === name));
     if (!group) return;
     this.dispose();
-    const { data, cache, signal } = this.options;
+    const { data, cache, ranks, signal } = this.options;
     const names = group.map((layer) => layer.name);
     const known = await cache?.read("covariances", names);
     if (known) {
@@ -87,7 +90,7 @@ export class GroupedCovariances {
       this.rows = known.rows;
       return;
     }
-    const { covariances, rows }: Calibration = yield* calibrateLayers(this.model, group, { data, signal });
+    const { covariances, rows }: Calibration = yield* calibrateLayers(this.model, group, { data, ranks, signal });
     for (const [layer, covariance] of covariances) this.current.set(layer, covariance);
     this.rows = rows;
     await cache?.write("covariances", { tensors: covariances, rows });

@@ -2,7 +2,9 @@
 // by the loss, and the importances of inputs. Layers are taken group by group, so that not all matrices are in memory.
 
 import { type Tensor, type Tensor1D, tensor1d } from "@tensorflow/tfjs-core";
-import { type Decompositions, type SensitivityEvent, sensitivities } from "../../compress/index.ts";
+import { type Decompositions, type Sensitivity, type SensitivityEvent, sensitivities } from "../../compress/index.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
+import { gathered, isOwn } from "../../distributed/shares.ts";
 import { denseWeight, type Model } from "../../models/index.ts";
 import type { CalibrationData } from "../domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "../stage.ts";
@@ -26,6 +28,8 @@ export interface LossGradientOptions {
   keepsImportances?: boolean;
   /** seed of the labels of classifiers */
   seed: number;
+  /** processes that share the work, all of which call this. Default: there is one */
+  ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
 
@@ -41,7 +45,7 @@ export interface LossGradients {
 export async function* lossGradients(
   model: Model,
   covariances: GroupedCovariances,
-  { data, decompositions, withEnergies, cache, keepsImportances = true, seed, signal }: LossGradientOptions,
+  { data, decompositions, withEnergies, cache, keepsImportances = true, seed, ranks, signal }: LossGradientOptions,
 ): AsyncGenerator<PipelineEvent, LossGradients> {
   const all = covariances.groupsBackwards.flatMap((group) => group.map(({ name }) => name));
   const known = cache && (await knownGradients(cache, { layers: all, withEnergies, keepsImportances }));
@@ -50,29 +54,65 @@ export async function* lossGradients(
   const { unit } = data;
   const told = (event: SensitivityEvent) => ({ kind: "inner", of: "gradients", total, unit, event }) as const;
   const found: LossGradients = { energies: new Map(), importances: new Map() };
-  for (const group of covariances.groupsBackwards) {
-    const layers = group.map(({ name }) => name);
-    if (withEnergies) for (const name of layers.slice(0, 1)) yield* covariances.provide(name);
-    const how = { layers, withOutputs: withEnergies, seed, signal };
-    const work = sensitivities(model, firstOf(data.inputs(), total), how);
-    const { sensitivities: felt } = yield* lastEvent(work, "sensitivities", told);
-    for (const [name, { outputs, importance, rows }] of felt) {
-      found.importances.set(name, importance);
-      const covariance = covariances.current.get(name);
-      if (!outputs || !covariance) continue;
-      const weight = denseWeight(model, name);
-      const energies = await decompositions.lossEnergies(name, weight, { covariance, felt: { outputs, rows } });
-      found.energies.set(name, energies);
-      for (const tensor of [weight, outputs]) tensor.dispose();
+  try {
+    for (const group of covariances.groupsBackwards) {
+      const layers = group.map(({ name }) => name);
+      if (withEnergies) for (const name of layers.slice(0, 1)) yield* covariances.provide(name);
+      const how = { layers, withOutputs: withEnergies, seed, ranks, signal };
+      const work = sensitivities(model, firstOf(data.inputs(), total), how);
+      const { sensitivities: felt } = yield* lastEvent(work, "sensitivities", told);
+      for (const [name, { importance }] of felt) found.importances.set(name, importance);
+      if (!withEnergies) continue;
+      const energies = async () => energiesOf(model, felt, { covariances, decompositions, ranks });
+      for (const share of await gathered("a calibration", energies, { ranks, signal })) {
+        for (const [name, values] of share) found.energies.set(name, Float32Array.from(values));
+      }
     }
+    if (keepsImportances) await cache?.write("importances", { tensors: found.importances, rows: 0 });
+    if (withEnergies && cache) {
+      const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
+      await cache.write("energies", { tensors, rows: 0 });
+      for (const values of tensors.values()) values.dispose();
+    }
+    return found;
+  } catch (error) {
+    for (const importance of found.importances.values()) importance.dispose();
+    throw error;
   }
-  if (keepsImportances) await cache?.write("importances", { tensors: found.importances, rows: 0 });
-  if (withEnergies && cache) {
-    const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
-    await cache.write("energies", { tensors, rows: 0 });
-    for (const values of tensors.values()) values.dispose();
+}
+
+/**
+ * The energies of the layers of this process.
+ * @param felt sensitivities, whose G is disposed of
+ */
+async function energiesOf(
+  model: Model,
+  felt: ReadonlyMap<string, Sensitivity>,
+  {
+    covariances,
+    decompositions,
+    ranks,
+  }: Pick<LossGradientOptions, "decompositions" | "ranks"> & { covariances: GroupedCovariances },
+): Promise<[string, number[]][]> {
+  const found: [string, number[]][] = [];
+  try {
+    for (const [i, [name, { outputs, rows }]] of [...felt].entries()) {
+      const covariance = covariances.current.get(name);
+      if (outputs && covariance && isOwn(ranks, i)) {
+        const weight = denseWeight(model, name);
+        try {
+          const energies = await decompositions.lossEnergies(name, weight, { covariance, felt: { outputs, rows } });
+          found.push([name, [...energies]]);
+        } finally {
+          weight.dispose();
+        }
+      }
+      outputs?.dispose();
+    }
+    return found;
+  } finally {
+    for (const { outputs } of felt.values()) outputs?.dispose();
   }
-  return found;
 }
 
 /** Results of an earlier process or variant; undefined unless there is one for every layer. */

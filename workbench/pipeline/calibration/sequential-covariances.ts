@@ -10,15 +10,15 @@ import {
   SequentialCalibration,
   takeApart,
 } from "../../compress/index.ts";
+import type { Sharing } from "../../distributed/shares.ts";
 import { denseWeight, type Model } from "../../models/index.ts";
 import type { CalibrationData } from "../domains/domain.ts";
 import type { PipelineEvent } from "../stage.ts";
 
-export interface SequentialCovarianceOptions {
+export interface SequentialCovarianceOptions extends Sharing {
   data: CalibrationData;
   /** share of the mean diagonal entry of Σ' that is added to its diagonal; see compress/sequential.ts */
   damping: number | undefined;
-  signal: AbortSignal;
 }
 
 /** The statistics of the layers that are converted next. Must be disposed of. */
@@ -37,12 +37,12 @@ export class SequentialCovariances {
   static async open(
     model: Model,
     layers: readonly PlannedLayer[],
-    { data, damping, signal }: SequentialCovarianceOptions,
+    { data, damping, ranks, signal }: SequentialCovarianceOptions,
   ): Promise<SequentialCovariances> {
     takeApart(model, layers);
     const names = layers.map(({ name }) => name);
     const forward = (stepped: Model, input: Tensor) => data.forward(stepped, input);
-    const how = { layers: names, forward, damping, signal };
+    const how = { layers: names, forward, damping, ranks, signal };
     return new SequentialCovariances(model, await SequentialCalibration.open(model, data.inputs(), how));
   }
 

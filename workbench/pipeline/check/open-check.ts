@@ -29,7 +29,7 @@ import { dataFacts } from "../results/source-facts.ts";
 import type { PipelineEvent } from "../stage.ts";
 
 /** The data set of a check. */
-interface CheckSettings extends SplitSettings {
+export interface CheckSettings extends SplitSettings {
   /** number of windows or images, from the start. Default: all */
   samples?: number | undefined;
 }

@@ -2,6 +2,7 @@
 // of text or images, prepared as the model needs it. This file has what both flags do with them.
 
 import type { TextWindows } from "../../data/index.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
 import { isLanguageModel, languageSizes, type Model, usualContext } from "../../models/index.ts";
 import { fetchDataset, type Source } from "../fetch.ts";
 import { type PipelineEvent, SettingsError, type StageContext, StageError } from "../stage.ts";
@@ -14,6 +15,8 @@ export interface ConvertDataOptions {
   /** source of the model, from whose folder the tokenizer is read */
   source: Source;
   context: StageContext;
+  /** processes that open the same data at the same time. Default: there is one */
+  ranks?: ProcessGroup | undefined;
 }
 
 interface TextSplit {
@@ -32,7 +35,7 @@ interface TextSplit {
  */
 export async function* openTextSplit(
   { dataset, config, split, column, encoding, context: asked }: SplitSettings,
-  { flag, model, source, context }: ConvertDataOptions & { flag: string },
+  { flag, model, source, context, ranks }: ConvertDataOptions & { flag: string },
 ): AsyncGenerator<PipelineEvent, TextSplit> {
   if (!isLanguageModel(model)) {
     throw new StageError(`${flag} needs a language model or an image classifier, not a ${model.architecture.type}`);
@@ -42,7 +45,7 @@ export async function* openTextSplit(
   expectContext(length, { flag: `${flag}-context`, positions: sizes.positions });
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const { cache, signal } = context;
-  const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
+  const places = { dataset: data.folder, tokenizer: source.folder, cache, ranks, signal };
   const texts = await openTexts({ ...places, config, column, encoding, context: length });
   try {
     const windows = yield* texts.windows(split);

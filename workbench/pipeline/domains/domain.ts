@@ -8,7 +8,7 @@ import type { Sharing } from "../../distributed/shares.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { Model } from "../../models/index.ts";
 import type { RunRecord } from "../../report/index.ts";
-import type { Evaluation, Settings, Task } from "../../train/index.ts";
+import type { Evaluation, Sample, Settings, Task } from "../../train/index.ts";
 import type { Source } from "../fetch.ts";
 import type { ExperimentSettings } from "../settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../stage.ts";
@@ -77,6 +77,8 @@ export interface OpenData {
   score(model: Model, sharing: Sharing): AsyncGenerator<PipelineEvent, Scored>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, sharing: Sharing): Promise<Evaluation>;
+  /** texts that the model writes during training; absent if none are asked for */
+  samples?(model: Model, signal: AbortSignal | undefined): Promise<Sample[]>;
   /** inputs for calibration */
   calibration(request: CalibrationRequest): CalibrationData;
   /** writes further files for the report, e.g. the confusion matrix of a classifier */

@@ -5,14 +5,17 @@ import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import { windowInputs } from "../../compress/index.ts";
 import type { TextWindows } from "../../data/index.ts";
+import type { Tokenizer, TokenWindows } from "../../data/types.ts";
 import { readConfig } from "../../models/folder/load.ts";
 import { isLanguageModel, languageHidden, languageSizes } from "../../models/index.ts";
-import { languageTask } from "../../train/index.ts";
+import { languageTask, type Settings, type StreamedWindows } from "../../train/index.ts";
 import { fetchDataset, fetchModel } from "../fetch.ts";
+import { sampleText } from "../generate.ts";
 import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
+import { checkStream, openStream, type StreamedTexts } from "./streamed-texts.ts";
 import { drawnWindows, expectContext, firstWindows, openTexts, type Texts } from "./texts.ts";
 
 /** Tokens per window, unless the settings give another number. */
@@ -25,9 +28,20 @@ export const languageSettings = z.object({
     column: text("column with the text").default("text"),
     encoding: text("encoding of text files, such as windows-1252 (default: utf-8)").optional(),
     context: count("tokens per window", "tokens").default(CONTEXT),
+    stream: z.boolean().default(false).meta({
+      description:
+        "read the training text while training, from parquet files on the disk or the Hub, instead of tokenizing it first; needs --steps, and an epoch is the whole training",
+    }),
+    shuffleWindows: count("with --stream: windows that are shuffled together, at least", "windows").default(1024),
     wholeWindows: z.boolean().default(false).meta({
       description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
     }),
+  }),
+  ...grouped("Training", {
+    samplePrompt: text(
+      "text that the model continues at each evaluation of the training, shown by gblr watch",
+    ).optional(),
+    sampleTokens: count("tokens that it adds", "tokens").default(48),
   }),
   ...grouped("Compression", {
     calibrationContext: count("tokens per window of the calibration (default: --context)", "tokens")
@@ -44,10 +58,10 @@ export type LanguageSettings = z.output<typeof languageSettings>;
 export const languageDomain: Domain<LanguageSettings> = {
   task: "text-generation",
   schema: languageSettings,
-  check: () => {},
+  check: checkStream,
 
-  async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
-    const splits = [trainSplit, validationSplit, testSplit];
+  async *fetch({ model, dataset, config, stream, trainSplit, validationSplit, testSplit }, context) {
+    const splits = [trainSplit, validationSplit, testSplit].filter((split) => !stream || split !== trainSplit);
     const found = yield* fetchModel(model, { ...context, trainable: true });
     return { model: found, data: yield* fetchDataset({ name: dataset, config, splits }, context) };
   },
@@ -55,13 +69,20 @@ export const languageDomain: Domain<LanguageSettings> = {
   async *open(settings, { model, data }, context) {
     await expectFitting(model.folder, settings);
     const { config, column, encoding, context: length, wholeWindows: whole } = settings;
-    const { cache, signal } = context;
-    const places = { dataset: data.folder, tokenizer: model.folder, cache, signal };
+    const { cache, signal, ranks } = context;
+    const places = { dataset: data.folder, tokenizer: model.folder, cache, ranks, signal };
     const texts = await openTexts({ ...places, config, column, encoding, context: length, whole });
-    try {
-      return openData(yield* splitsOf(texts, settings), { texts, settings, model });
-    } catch (error) {
+    let streamed: StreamedTexts | undefined;
+    const close = async () => {
+      await streamed?.close();
       await texts.close();
+    };
+    try {
+      if (settings.stream) streamed = yield* openStream(settings, { data, tokenizer: model.folder, context });
+      const { tokenizer } = texts;
+      return openData(yield* splitsOf(texts, settings, streamed), { settings, model, data, tokenizer, close });
+    } catch (error) {
+      await close();
       throw error;
     }
   },
@@ -73,17 +94,25 @@ export const languageDomain: Domain<LanguageSettings> = {
 };
 
 interface Splits {
-  train: TextWindows;
+  train: TextWindows | StreamedWindows;
   validation: TextWindows;
   test: TextWindows;
   /** windows of the training text to calibrate on */
-  calibration: TextWindows;
+  calibration(request: { samples: number; seed: number | undefined }): TokenWindows;
+}
+
+interface Opened extends Sources, Pick<OpenData, "close"> {
+  settings: LanguageSettings;
+  tokenizer: Tokenizer;
 }
 
 function openData(
   { train, validation, test, calibration: seen }: Splits,
-  { texts, settings, model: source }: { texts: Texts; settings: LanguageSettings; model: Sources["model"] },
+  { settings, model: source, data, tokenizer, close }: Opened,
 ): OpenData {
+  const { samplePrompt, sampleTokens: tokens } = settings;
+  // A place in a stream means nothing in other files.
+  const revision: Settings = settings.stream && data.revision !== undefined ? { revision: data.revision } : {};
   return {
     trainItems: train.length,
     task: (model, teacher) =>
@@ -91,7 +120,7 @@ function openData(
         model,
         windows: train,
         ...(teacher && { teacher }),
-        settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
+        settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit, ...revision },
       }),
     async *score(model, sharing) {
       return rowOfText(yield* scoreText(model, { windows: test, ...sharing }));
@@ -100,43 +129,72 @@ function openData(
       const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, ...sharing }));
       return { validation: { nll, perplexity } };
     },
-    calibration: ({ samples, batch, seed }) => ({
-      inputs: () => windowInputs(drawnWindows(seen, { count: samples, seed }), { samples, batch }),
-      forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
-      total: Math.min(samples, seen.length),
-      unit: "windows",
+    ...(samplePrompt !== undefined && {
+      samples: async (model, signal) => [await sampleText(model, { tokenizer, prompt: samplePrompt, tokens, signal })],
     }),
-    close: () => texts.close(),
+    calibration: ({ samples, batch, seed }) => {
+      const windows = seen({ samples, seed });
+      return {
+        inputs: () => windowInputs(windows, { samples, batch }),
+        forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
+        total: windows.length,
+        unit: "windows",
+      };
+    },
+    close,
   };
 }
 
-async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
+async function* splitsOf(
+  texts: Texts,
+  settings: LanguageSettings,
+  streamed: StreamedTexts | undefined,
+): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
-  const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
+  const { dataset, context, testSplit, validationSplit, limit } = settings;
+  const { train, calibration } = streamed ?? (yield* trainingOf(texts, settings));
+  const evaluated = async function* (split: string): AsyncGenerator<PipelineEvent, TextWindows> {
+    return streamed?.heldOut(split) ?? firstWindows(yield* texts.windows(split), limit);
+  };
+  const validation = yield* evaluated(validationSplit);
+  const test = yield* evaluated(testSplit);
+  expectWindows(test, { of: dataset, split: testSplit, context });
+  return { train, calibration, validation: validation.length > 0 ? validation : test, test };
+}
+
+/** The training split, tokenized as a whole. */
+async function* trainingOf(
+  texts: Texts,
+  settings: LanguageSettings,
+): AsyncGenerator<PipelineEvent, Pick<Splits, "train" | "calibration">> {
+  const { dataset, context, trainSplit, trainLimit } = settings;
   // Training uses whole windows only, because all windows of a batch must have the same length.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
-  const validation = firstWindows(yield* texts.windows(validationSplit), limit);
-  const test = firstWindows(yield* texts.windows(testSplit), limit);
   const { calibrationContext: own = context } = settings;
-  const calibration =
+  const seen =
     own === context
       ? train
       : firstWindows(
           yield* texts.windows(trainSplit, { whole: true, context: own }),
           trainLimit && Math.floor((trainLimit * context) / own),
         );
-  // This is an array of pairs instead of a record because both may be the same split.
-  for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
-    if (windows.length > 0) continue;
-    const targets = windows.scored + windows.leftOut;
-    const cure = targets > 0 ? `give --context ${targets} or less, or more text` : "give more text";
-    throw new SettingsError(`${dataset}: split ${split} has no whole window of ${context} tokens; ${cure}`);
-  }
-  if (calibration.length === 0) {
+  expectWindows(train, { of: dataset, split: trainSplit, context });
+  if (seen.length === 0) {
     const cure = "give a shorter --calibration-context, or more text";
     throw new SettingsError(`${dataset}: split ${trainSplit} has no whole window of ${own} tokens; ${cure}`);
   }
-  return { train, validation: validation.length > 0 ? validation : test, test, calibration };
+  return { train, calibration: ({ samples, seed }) => drawnWindows(seen, { count: samples, seed }) };
+}
+
+/** @throws SettingsError if there is no window */
+function expectWindows(
+  windows: TextWindows,
+  { of, split, context }: { of: string; split: string; context: number },
+): void {
+  if (windows.length > 0) return;
+  const targets = windows.scored + windows.leftOut;
+  const cure = targets > 0 ? `give --context ${targets} or less, or more text` : "give more text";
+  throw new SettingsError(`${of}: split ${split} has no whole window of ${context} tokens; ${cure}`);
 }
 
 async function expectFitting(folder: string, settings: LanguageSettings): Promise<void> {

@@ -1,7 +1,6 @@
 // Opens a text data set with a tokenizer, and cuts its splits into windows of token ids.
 
 import { join } from "node:path";
-import { RandomStream } from "../../data/images/index.ts";
 import {
   openTextTokens,
   openTokenizer,
@@ -10,6 +9,8 @@ import {
   type Tokenizer,
   tokenWindows,
 } from "../../data/index.ts";
+import { RandomStream } from "../../data/random.ts";
+import type { ProcessGroup } from "../../distributed/process-group.ts";
 import { type PipelineEvent, SettingsError } from "../stage.ts";
 
 export interface TextsOptions {
@@ -29,6 +30,8 @@ export interface TextsOptions {
   whole?: boolean | undefined;
   /** cache folder; files of token ids are kept in its folder `tokens` */
   cache: string;
+  /** processes that tokenize large splits together, all of which open the same ones. Default: there is one */
+  ranks?: ProcessGroup | undefined;
   signal: AbortSignal;
 }
 

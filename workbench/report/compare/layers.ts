@@ -139,8 +139,9 @@ const ratioOf = ({ error, reference }: ComparedLayer): number => error / referen
 /** A point for each layer, by kind. */
 export function layerChart(compared: readonly ComparedLayers[]): Chart {
   const references = [...new Set(compared.map(({ reference }) => reference))];
+  const isNamed = new Set(compared.map(({ name }) => name)).size === compared.length;
   const points = compared.flatMap(({ name, reference, layers }) => {
-    const series = references.length > 1 ? `${name} / ${reference}` : name;
+    const series = isNamed ? name : `${name} / ${reference}`;
     return layers.map((each): LayerRatio => ({ kind: each.kind, ratio: ratioOf(each), series }));
   });
   const of = references.length > 1 ? "" : ` to ${references[0]}`;

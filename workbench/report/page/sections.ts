@@ -7,13 +7,13 @@ import { type Chart, chartElement } from "../charts/chart.ts";
 import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
 import { structureCharts, trainingCharts } from "../charts/run-charts.ts";
 import type { Described } from "../describe-model.ts";
-import { structuresOf } from "../metrics-log.ts";
+import { samplesOf, structuresOf } from "../metrics-log.ts";
 import { structurePicture } from "../pictures/layout-picture.ts";
 import type { Run } from "../run-files.ts";
 import { comparisonSentence, comparisonTable } from "./comparison.ts";
 import { drawing, type Html, html, section, sentence } from "./html.ts";
 import { layerRows, layerTable } from "./layers.ts";
-import { environmentTable, gapTable, mistakesTable, settingsTable } from "./tables.ts";
+import { environmentTable, gapTable, mistakesTable, samplesTable, settingsTable } from "./tables.ts";
 import { worthRows, worthTable } from "./worth.ts";
 
 /** The content of a report: a run, and its model or the reason why the model cannot be read. */
@@ -55,6 +55,12 @@ export async function trainingSection({ run }: Shown): Promise<Html | undefined>
   const charts = trainingCharts(run);
   if (charts.length > 0) return section(id, heading, await figures("training", charts));
   return pendingSection(run, { id, heading, text: "No step has been trained yet: metrics.jsonl has none." });
+}
+
+/** The texts that the model has written during training; undefined for runs without. */
+export function samplesSection({ run }: Shown): Html | undefined {
+  const samples = samplesOf(run.metrics);
+  return samples.length > 0 ? section("samples", "Samples", samplesTable(samples)) : undefined;
 }
 
 /** Whether the run has no structured layer, so that sections about structure are left out. */

@@ -2,6 +2,7 @@
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.ts";
 import { percent } from "../../../hub/text/numbers.ts";
+import type { SampleMetrics } from "../../train/index.ts";
 import { commonMistakes, type Mistake } from "../charts/classification.ts";
 import type { Classification, RunRecord } from "../run-record.ts";
 import { type Html, html, table } from "./html.ts";
@@ -46,6 +47,23 @@ export function mistakesTable({ classes, confusion = [] }: Classification): Html
       { heading: "predicted", cell: ({ taken }) => taken },
       { heading: "images", align: "right", cell: ({ count }) => count },
       { heading: "share of the class", align: "right", cell: ({ share }) => percent(share) },
+    ],
+  });
+}
+
+/** Samples that a report has: the last ones. */
+const MOST_SAMPLES = 10;
+
+/** What the model has added to a prompt, at the last evaluations. */
+export function samplesTable(samples: readonly SampleMetrics[]): Html {
+  const shown = samples.slice(-MOST_SAMPLES);
+  const more = samples.length > shown.length ? `, the last ${shown.length} of ${samples.length}` : "";
+  return table(shown, {
+    caption: `Texts that the model has written during training${more}`,
+    columns: [
+      { heading: "step", align: "right", cell: ({ step }) => step },
+      { heading: "prompt", cell: ({ prompt }) => prompt },
+      { heading: "text", cell: ({ text }) => text },
     ],
   });
 }

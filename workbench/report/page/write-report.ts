@@ -19,6 +19,7 @@ import {
   layersSection,
   layoutSection,
   type Shown,
+  samplesSection,
   structureSection,
   trainingSection,
   worthSection,
@@ -49,6 +50,7 @@ ${headline(run, name)}
 ${comparisonSection(shown)}
 ${await classificationSection(shown)}
 ${await trainingSection(shown)}
+${samplesSection(shown)}
 ${await structureSection(shown)}
 ${layoutSection(shown)}
 ${layersSection(shown)}

@@ -5,7 +5,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promi
 import { join } from "node:path";
 import process from "node:process";
 import { reason } from "../../../hub/files/byte-source.ts";
-import type { Metrics } from "../../train/metrics.ts";
+import type { Metrics, SampleMetrics } from "../../train/metrics.ts";
 import { readRun } from "../run-files.ts";
 import { RunError } from "../run-record.ts";
 import { headRecords, scalarRecord } from "./event-file.ts";
@@ -29,12 +29,12 @@ export async function openBoard(folder: string, run: string): Promise<Board> {
   const { record, metrics } = await readRun(run);
   const begun = Date.parse(record?.started ?? "") || Date.now();
   const name = `events.out.tfevents.${Math.floor(Date.now() / 1000)}.gblr.${process.pid}`;
-  const bytesOf = (line: Metrics) => scalarRecord(eventOf(line, begun / 1000));
-  const file = await replaced(folder, name, [headRecords(begun / 1000), ...metrics.map(bytesOf)]).catch(
+  const bytesOf = (line: Metrics) => (line.kind === "sample" ? [] : [scalarRecord(eventOf(line, begun / 1000))]);
+  const file = await replaced(folder, name, [headRecords(begun / 1000), ...metrics.flatMap(bytesOf)]).catch(
     refused(folder),
   );
   return {
-    append: (line) => file.appendFile(bytesOf(line)).catch(refused(folder)),
+    append: (line) => file.appendFile(Buffer.concat(bytesOf(line))).catch(refused(folder)),
     close: () => file.close(),
   };
 }
@@ -61,17 +61,20 @@ const refused = (folder: string) => (error: unknown) => {
   throw new RunError(`cannot be written to: ${reason(error)}; give another --tensorboard`, { file }, { cause: error });
 };
 
+/** Lines that have numbers. */
+type Scalars = Exclude<Metrics, SampleMetrics>;
+
 /**
  * A line of metrics.jsonl as scalars. The wall time is the start of the run and its training time, so that curves over
  * time have no gaps where a run was interrupted.
  * @param begun start of the run, seconds since 1970
  */
-function eventOf(metrics: Metrics, begun: number) {
+function eventOf(metrics: Scalars, begun: number) {
   const { step, seconds } = metrics;
   return { step, wallTime: begun + seconds, scalars: scalarsOf(metrics) };
 }
 
-function scalarsOf(metrics: Metrics): Record<string, number> {
+function scalarsOf(metrics: Scalars): Record<string, number> {
   if (metrics.kind === "step") {
     const { loss, learningRate, gradientNorm, rate, sigma, meanWidth, relativeCost } = metrics;
     return {

@@ -1,7 +1,13 @@
 // What the page of `gblr watch` knows of runs, compared with what reports read from the same file.
 
 import { describe, expect, test } from "bun:test";
-import { evaluationsOf, parseMetrics, stepsOf, structuresOf } from "../../../../workbench/report/metrics-log.ts";
+import {
+  evaluationsOf,
+  parseMetrics,
+  samplesOf,
+  stepsOf,
+  structuresOf,
+} from "../../../../workbench/report/metrics-log.ts";
 import type { Metrics } from "../../../../workbench/train/metrics.ts";
 import { lastStep, quantitiesOf, type Run, withEvent } from "../../../../workbench/web/page/watch/run-store.js";
 import { metricLines } from "../../../report/example-run.ts";
@@ -40,6 +46,24 @@ describe("the curves of a run", () => {
     const [run] = after([told(lines)]);
     expect(valuesOf(run, "loss")).toEqual(stepsOf(metrics).map(({ step, loss }) => [step, loss]));
     expect(run?.structures).toHaveLength(structuresOf(metrics).length);
+  });
+
+  test("are beside samples, of which each step has one of each prompt, the last one, as in reports", () => {
+    const sample = (step: number, prompt: string, text: string): Metrics => {
+      return { kind: "sample", step, epoch: 0, seconds: step, prompt, text };
+    };
+    const lines = [
+      ...[sample(0, "a", "1"), sample(0, "b", "2"), sample(5, "a", "3"), sample(5, "b", "4"), sample(9, "a", "5")],
+      ...[sample(5, "a", "6"), sample(5, "b", "7")],
+    ];
+    const { metrics } = parseMetrics(lines.map((line) => JSON.stringify(line)).join("\n"));
+    const textsOf = (samples: readonly { step: number; prompt: string; text: string }[]) =>
+      samples.map(({ step, prompt, text }) => `${step} ${prompt} ${text}`);
+    const [run] = after([told(lines)]);
+    expect(textsOf(run?.samples ?? [])).toEqual(["0 a 1", "0 b 2", "5 a 6", "5 b 7"]);
+    expect(textsOf(samplesOf(metrics)).slice(0, 4)).toEqual(["0 a 1", "0 b 2", "5 a 6", "5 b 7"]);
+    const broken = JSON.stringify({ ...sample(1, "a", "b"), text: 3 });
+    expect(parseMetrics(`${broken}\n`)).toEqual({ metrics: [], refused: 1 });
   });
 
   test("begin again when the run does, while others stay as they are", () => {

@@ -9,6 +9,7 @@ import { KeyForm } from "../key-form.js";
 import { Chart, lineOf } from "./chart.js";
 import { colorOf, RunList } from "./run-list.js";
 import { QUANTITIES, quantitiesOf, withEvent } from "./run-store.js";
+import { Samples } from "./samples.js";
 import { changedView, wholeRange } from "./view.js";
 import { Widths } from "./widths.js";
 
@@ -92,6 +93,7 @@ function Page({ runs }) {
     setChosen(changedView(chosen, change, whole));
   const range = chosen ?? whole;
   const middle = (range[0] + range[1]) / 2;
+  const withSamples = shown.filter(({ run }) => run.samples.length > 0);
   const withWidths = shown.filter(({ run }) => run.structures.length > 0);
   const changeX = (/** @type {XAxis} */ name) => {
     setXAxis(name);
@@ -121,6 +123,7 @@ function Page({ runs }) {
         ${withWidths.length > 0 && html`<${Widths} runs=${withWidths.map(({ run, color }) => ({ name: run.label, color, structures: run.structures }))} />`}
       </div>
     </section>
+    ${withSamples.length > 0 && html`<${Samples} runs=${withSamples.map(({ run, color }) => ({ name: run.label, color, samples: run.samples }))} />`}
   </div>`;
 }
 

@@ -10,12 +10,14 @@
  *
  * @typedef {{ live: number, cost: number, meanWidthIn: number, meanWidthOut: number }} LayerWidths
  * @typedef {Record<XAxis, number> & { layers: Record<string, LayerWidths> }} Structure
+ * @typedef {Record<XAxis, number> & { prompt: string, text: string }} Sample
  * @typedef {{ exists: boolean, name?: string, status?: string, error?: string, steps?: number, unit?: string, targetCost?: number, problem?: string }} RunState
  * @typedef {object} Run
  * @property {string} label folder of the run, as given
  * @property {RunState} state
  * @property {Map<string, Curve>} curves
  * @property {Structure[]} structures
+ * @property {Sample[]} samples
  * @property {number} [written] when its file was last written, milliseconds since 1970
  * @property {number} restarts how often its metrics began again
  */
@@ -33,7 +35,14 @@ export const QUANTITIES = /** @type {const} */ ({
 });
 
 /** @param {string} label @returns {Run} */
-const newRun = (label) => ({ label, state: { exists: false }, curves: new Map(), structures: [], restarts: 0 });
+const newRun = (label) => ({
+  label,
+  state: { exists: false },
+  curves: new Map(),
+  structures: [],
+  samples: [],
+  restarts: 0,
+});
 
 /**
  * The runs after one more event. Runs that it does not concern stay the same objects.
@@ -57,7 +66,7 @@ function changed(run, event) {
 }
 
 /** Adds a line of metrics.jsonl to the curves. @param {Run} run @param {any} line */
-function add({ curves, structures }, line) {
+function add({ curves, structures, samples }, line) {
   const { kind, step, epoch, seconds } = line;
   const at = { step, epoch, seconds };
   const put = (/** @type {string} */ quantity, /** @type {unknown} */ y, /** @type {string | undefined} */ split) => {
@@ -75,11 +84,24 @@ function add({ curves, structures }, line) {
     rewind(structures, step);
     structures.push({ ...at, layers: line.layers });
   }
+  if (kind === "sample") {
+    rewind(samples, step, line.prompt);
+    samples.push({ ...at, prompt: line.prompt, text: line.text });
+  }
 }
 
-/** A run that goes on from an earlier checkpoint writes later steps anew. @param {{ step: number }[]} values @param {number} step */
-function rewind(values, step) {
-  while ((values.at(-1)?.step ?? Number.NEGATIVE_INFINITY) >= step) values.pop();
+/**
+ * A run that goes on from an earlier checkpoint writes later steps anew.
+ * @param {{ step: number, prompt?: string }[]} values
+ * @param {number} step
+ * @param {string} [prompt] of a sample: a step has one of each prompt
+ */
+function rewind(values, step, prompt) {
+  for (let i = values.length - 1; i >= 0; i--) {
+    const value = /** @type {{ step: number, prompt?: string }} */ (values[i]);
+    if (value.step < step) return;
+    if (value.step > step || value.prompt === prompt) values.splice(i, 1);
+  }
 }
 
 /** Last step of a run, 0 before the first one. @param {Run} run */

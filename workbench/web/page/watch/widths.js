@@ -1,10 +1,10 @@
 // The mean widths of the live blocks by layer, of several runs at one step: a point for each run and side.
 
-import { useState } from "preact/hooks";
 import { percent } from "../format.js";
 import { html } from "../html.js";
 import { Swatch } from "./chart.js";
 import { ticks } from "./curves.js";
+import { StepSlider, useStep } from "./step-slider.js";
 
 /**
  * @typedef {import("./run-store.js").Structure} Structure
@@ -19,11 +19,8 @@ const NAME_LENGTH = 28;
 
 /** @param {{ runs: readonly WidthRun[] }} properties those with widths */
 export function Widths({ runs }) {
-  const steps = [...new Set(runs.flatMap(({ structures }) => structures.map(({ step }) => step)))].sort(
-    (a, b) => a - b,
-  );
-  const [chosen, setChosen] = useState(/** @type {number | undefined} */ (undefined));
-  const step = chosen ?? steps.at(-1) ?? 0;
+  const slider = useStep(runs.map(({ structures }) => structures));
+  const { step } = slider;
   const shown = runs.flatMap(({ structures, ...run }) => {
     const found = structures.findLast((each) => each.step <= step);
     return found ? [{ ...run, ...found }] : [];
@@ -35,19 +32,9 @@ export function Widths({ runs }) {
   const most = Math.min(1, Math.max(0.01, ...widths) * 1.05);
   const x = (/** @type {number} */ width) => MARGIN.left + ((WIDTH - MARGIN.left - MARGIN.right) * width) / most;
   const bottom = MARGIN.top + ROW * names.length;
-  const pick = (/** @type {any} */ event) => {
-    const at = Number(event.target.value);
-    // The latest stays the latest when the runs go on.
-    setChosen(at >= steps.length - 1 ? undefined : steps[at]);
-  };
   return html`<figure class="card chart">
     <figcaption>Mean width by layer <span class="soft">share of the side, step ${step}</span></figcaption>
-    ${
-      steps.length > 1 &&
-      html`<label class="field wide" for="widths-step">Step
-      <input id="widths-step" type="range" min="0" max=${steps.length - 1} value=${chosen === undefined ? steps.length - 1 : steps.indexOf(step)}
-        aria-valuetext=${`step ${step}`} onInput=${pick} /></label>`
-    }
+    ${slider.steps.length > 1 && html`<${StepSlider} id="widths-step" ...${slider} />`}
     <p class="values">${shown.map((run) => html`<span key=${run.name}><${Swatch} line=${{ ...run, isDashed: false }} /> ${run.name}</span>`)}
       <span class="soft">○ input side ● output side</span></p>
     <div class="scroll" tabindex="0" role="region" aria-label="Mean width by layer">

@@ -6,10 +6,7 @@
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
 import { Command } from "commander";
-import { workbenchCache } from "../hub/cache/paths.ts";
-import { languageHidden } from "../workbench/architectures/parts/language-model.ts";
 import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
-import { type Covariances, calibrate } from "../workbench/compress/index.ts";
 import { openEngine } from "../workbench/engine/core/open.ts";
 import { svd } from "../workbench/engine/linalg/index.ts";
 import { GblrMatrix } from "../workbench/gblr/matrix.ts";
@@ -17,10 +14,9 @@ import { pack } from "../workbench/gblr/packed.ts";
 import { OutputMetric } from "../workbench/gblr/tiles/metric.ts";
 import { searchTiles } from "../workbench/gblr/tiles/search.ts";
 import { loadModelNow } from "../workbench/models/folder/load.ts";
-import type { Model } from "../workbench/models/index.ts";
-import { openTexts } from "../workbench/pipeline/domains/texts.ts";
 import { type Combination, page, type Row } from "./block-rank/page.ts";
 import { speedsOver } from "./block-rank/speed.ts";
+import { covariancesOf } from "./covariances.ts";
 
 interface Options {
   model: string;
@@ -65,37 +61,11 @@ const wanted = [...model.layers.keys()].filter((name) =>
       name.includes(`layers.${block}.`) && options.layers.split(",").some((layer) => name.endsWith(`.${layer}`)),
   ),
 );
-const covariances = await calibrated(model, wanted);
+const covariances = await covariancesOf(model, wanted, { ...options, context: CONTEXT });
 const rows: Row[] = [];
 for (const name of wanted) rows.push(...(await rowsOf(name)));
 const facts = { machine: inspectMachine(), engine: engine.version, threads: engine.threads, ...options };
 process.stdout.write(options.json ? `${JSON.stringify({ ...facts, rows }, null, 2)}\n` : page(rows, combinations));
-
-/** Covariances of the inputs of layers on the first windows of the train split. */
-async function calibrated(own: Model, layers: readonly string[]): Promise<Covariances> {
-  const places = { dataset: options.data, tokenizer: options.model, config: undefined, column: undefined };
-  const cache = workbenchCache(process.env);
-  const texts = await openTexts({ ...places, cache, context: CONTEXT, signal: AbortSignal.timeout(3_600_000) });
-  const step = texts.windows("train");
-  let found = await step.next();
-  while (!found.done) found = await step.next();
-  const windows = found.value;
-  async function* inputs() {
-    for (let i = 0; i < options.windows; i++) {
-      const ids = [...(await windows.read(i))];
-      yield tf.tensor2d(ids.slice(0, CONTEXT), [1, CONTEXT], "int32");
-    }
-  }
-  const forward = (ids: tf.Tensor2D) => languageHidden(own, ids);
-  try {
-    for await (const event of calibrate(own, inputs(), { layers, forward })) {
-      if (event.kind === "calibrated") return event.covariances;
-    }
-    throw new Error("the calibration ended without covariances");
-  } finally {
-    await texts.close();
-  }
-}
 
 /** The rows of one matrix: a search for each combination. */
 async function rowsOf(name: string): Promise<Row[]> {

@@ -1,8 +1,9 @@
 // `bun bench/compression.ts RUN --out FILE`: writes the page of a table of compression methods, such as one that
 // recipes/smollm2-table.ts makes: a table for each budget, the recovery, the best of each structure with the goals of the
-// project, errors by layer, and two pictures. Everything is read from the run; the tables are those of `gblr compare`.
+// project, errors by layer, and two pictures. Everything is read from the run; the tables are those of `gblr compare`. What
+// is to be said of the run stands in its folder too: in notes.md how it was made, in goals.md what was tried for the goals.
 
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -42,6 +43,7 @@ const recovery = after.groups.filter(({ first }) => trained.has(first.variant));
 const layers = await compareLayers(layerPairs(folder, before.groups));
 const best = bestOf(before.groups);
 const chart = bestChart(best, before.groups);
+const [made, tried] = await Promise.all(["notes.md", "goals.md"].map(remarks));
 
 const files = [
   ...(chart ? [await picture(chart, out)] : []),
@@ -50,9 +52,19 @@ const files = [
 await writeFile(`${out}.md`, `${[...page()].join("\n\n")}\n`);
 process.stdout.write(`${[`${out}.md`, ...files].map((file) => `  ${file}`).join("\n")}\n`);
 
+/** The text of a file of the run folder, which need not exist. */
+async function remarks(name: string): Promise<string | undefined> {
+  const text = await readFile(path.join(folder, name), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  return text?.trim();
+}
+
 function* page(): Generator<string> {
   yield `# ${title}`;
   yield facts(results);
+  if (made) yield made;
   yield NAMES;
   for (const budget of budgetsOf(before.groups)) {
     const groups = before.groups.filter(({ first }) => first.method === undefined || first.budget?.budget === budget);
@@ -69,6 +81,7 @@ function* page(): Generator<string> {
   if (chart) yield `![${chart.description}](${path.basename(out)}.png)`;
   const goals = [...goalLines(best), ...layerGoalLines(layers)];
   if (goals.length > 0) yield goals.map((line) => `- ${line}`).join("\n");
+  if (tried) yield tried;
   if (layers.length > 0) {
     yield "## Output errors by layer";
     yield "Relative to whitened low rank of the same cost, both with the inputs of the dense model. Layers of one kind stand together; ratios are of single layers.";

@@ -154,9 +154,9 @@ function page(rows: readonly Row[]): string {
     `${100 * share} %`,
     String(count),
     padding.toFixed(3),
-    ...[speed.lowrank, speed.packed, speed.panels, speed.best].map((ratio) => ratio.toFixed(2)),
+    ...[...FORM_NAMES.slice(1).map((name) => speed[name]), speed.best].map((ratio) => ratio.toFixed(2)),
   ]);
-  const header = ["model", "blocks", "multiply-adds", "rows", "padding", "low rank", "packed", "panels", "fastest"];
+  const header = ["model", "blocks", "multiply-adds", "rows", "padding", ...FORM_NAMES.slice(1), "fastest"];
   const line = (parts: readonly string[]) => `| ${parts.join(" | ")} |`;
   return [
     `${machine}; engine ${name}, ${version}, ${threads} threads. Speed of the linear layers over dense, medians of ${options.rounds} rounds.`,

@@ -40,6 +40,8 @@ interface TrainingSettings {
   folder: string;
   /** the processes of the training. Default: one */
   ranks?: ProcessGroup | undefined;
+  /** whether they divide the optimizer's state. Default false */
+  shard?: boolean;
   /** mean width to which blocks shrink. Default 0.25 */
   target?: number;
 }
@@ -118,12 +120,12 @@ export async function converted<Config>(
 /** Some steps of AdamW, without evaluations and without the checkpoint at the end, which would take a gigabyte. */
 export async function trained(settings: TrainingSettings): Promise<TrainingRates> {
   const [rates, losses]: [number[], number[]] = [[], []];
-  const { steps, target = 0.25, ...rest } = settings;
+  const { steps, shard = false, target = 0.25, ...rest } = settings;
   const far = { steps: 10 ** 6 };
   const run = fit({
     ...rest,
     length: { steps },
-    optimizer: { learningRate: 1e-4, weightDecay: 0.1, clipNorm: 1 },
+    optimizer: { learningRate: 1e-4, weightDecay: 0.1, clipNorm: 1, shard },
     seed: 1,
     shrink: meanShrink({ target }),
     evaluation: { every: far, first: false, run: async () => ({}) },

@@ -22,6 +22,8 @@ export interface PhaseRequest {
   batch: number;
   microBatch: number;
   steps: number;
+  /** whether each of several processes keeps a share of the optimizer's state. Default false */
+  shard?: boolean;
   /** of the masks of GBLR layers. Default: sharp masks */
   sigma?: number;
   /** a scratch folder */
@@ -54,7 +56,7 @@ async function run({
 }: PhaseRequest): Promise<PhaseAnswer> {
   const engine = await openEngine(asked);
   const place = placeOf(process.env);
-  const ranks = place && (await ProcessGroup.join(place));
+  const ranks = place && (await ProcessGroup.join(place, { device: engine.device }));
   const { width, blocks, heads, context, vocabulary } = size;
   const json = {
     model_type: "gpt2",

@@ -41,10 +41,12 @@ export const ROWS: string[] = [
     `gblr:search@${budget}+sequential=false`,
   ]),
   ...published(0.6),
+  ...[0.6, 0.4].map((budget) => `lowrank:activation@${budget}+reorder=none`),
+  ...[0.4, 0.8].flatMap((budget) => structures(budget)),
   // What the parts of the pipeline are worth.
-  ...[0.6, 0.4, 0.8].map((budget) => `lowrank:activation@${budget}+reorder=none`),
+  "lowrank:activation@0.8+reorder=none",
   "gblr:search@0.6",
   ...["lowrank:activation:global@0.6+reorder=none", "gblr:search:global@0.6", "gblr:search:loss@0.6+reorder=none"],
-  ...[0.4, 0.8].flatMap((budget) => [...structures(budget), ...published(budget)]),
+  ...[0.4, 0.8].flatMap((budget) => published(budget)),
   ...["semi-structured", "semi-structured:wanda"].map((method) => `${method}@0.5${PUBLISHED}`),
 ];

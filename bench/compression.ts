@@ -15,7 +15,16 @@ import { type CompareTable, compareTable, markdownTable } from "../workbench/rep
 import { type Chart, chartToFiles } from "../workbench/report/index.ts";
 import type { Results } from "../workbench/report/results.ts";
 import { readResults } from "../workbench/report/results-file.ts";
-import { bestChart, bestOf, budgetsOf, goalLines, layerGoalLines, layerPairs, titled } from "./compression/best.ts";
+import {
+  bestChart,
+  bestOf,
+  budgetsOf,
+  goalLines,
+  layerGoalLines,
+  layerPairs,
+  reorderPairs,
+  titled,
+} from "./compression/best.ts";
 
 const command = new Command("bun bench/compression.ts")
   .description("writes a page about a run of recipes/smollm2-table.ts, which may still be running")
@@ -41,6 +50,7 @@ const after = await compareResults([folder]);
 const trained = new Set(after.groups.flatMap(({ first }) => (first.stage === "after" ? [first.variant] : [])));
 const recovery = after.groups.filter(({ first }) => trained.has(first.variant));
 const layers = await compareLayers(layerPairs(folder, before.groups));
+const orders = await compareLayers(reorderPairs(folder, before.groups));
 const best = bestOf(before.groups);
 const chart = bestChart(best, before.groups);
 const [made, tried] = await Promise.all(["notes.md", "goals.md"].map(remarks));
@@ -87,6 +97,11 @@ function* page(): Generator<string> {
     yield "Relative to whitened low rank of the same cost, both with the inputs of the dense model. Layers of one kind stand together; ratios are of single layers.";
     yield markdownTable(layerTable(layers));
     yield `![Output errors of the layers, by kind](${path.basename(out)}-layers.png)`;
+  }
+  if (orders.length > 0) {
+    yield "## What the order of units gains";
+    yield "Output errors relative to those of the same search with the units as they are in the model. Hidden units of MLPs move, so that only layers beside them differ.";
+    yield markdownTable(layerTable(orders));
   }
   if (before.notes.length > 0) yield before.notes.map((note) => `- ${withoutFolders(note)}`).join("\n");
   yield [

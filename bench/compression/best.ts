@@ -100,19 +100,32 @@ const metOr = (isMet: boolean): string => (isMet ? "met" : "**missed**");
 
 /** Folders of GBLR and of whitened low rank that see the same inputs, by budget. */
 export function layerPairs(folder: string, groups: readonly Repeated[]): LayerPair[] {
-  const plain = groups.filter(
-    ({ first: { method } }) => method?.sequential === false && method.allocation === "uniform",
-  );
-  const placeOf = ({ first }: Repeated) => path.join(folder, "compare", first.variant ?? "");
-  return budgetsOf(groups).flatMap((budget) => {
-    const find = (structure: string, init: string) =>
-      plain.find(
-        ({ first }) => first.structure === structure && first.method?.init === init && first.budget?.budget === budget,
-      );
-    const [reference, ours] = [find(LOW_RANK, "activation"), find(OURS, "search")];
-    return reference && ours ? [{ reference: placeOf(reference), folder: placeOf(ours) }] : [];
+  const plain = withDenseInputs(groups);
+  return budgetsOf(plain).flatMap((budget) => {
+    const own = plain.filter((group) => budgetOf(group) === budget);
+    const [reference, ours] = [own.find(isWhitened), own.find((group) => isSearched(group) && isReordered(group))];
+    return reference && ours ? [{ reference: placeOf(reference, folder), folder: placeOf(ours, folder) }] : [];
   });
 }
+
+/** Folders of GBLR with units in another order and in that of the model, with the same inputs, by budget. */
+export function reorderPairs(folder: string, groups: readonly Repeated[]): LayerPair[] {
+  const searched = withDenseInputs(groups).filter(isSearched);
+  return searched.filter(isReordered).flatMap((ours) => {
+    const reference = searched.find((group) => !isReordered(group) && budgetOf(group) === budgetOf(ours));
+    return reference ? [{ reference: placeOf(reference, folder), folder: placeOf(ours, folder) }] : [];
+  });
+}
+
+/** Rows all of whose layers saw the inputs of the dense model and have the same share of the budget. */
+const withDenseInputs = (groups: readonly Repeated[]): Repeated[] =>
+  groups.filter(({ first: { method } }) => method?.sequential === false && method.allocation === "uniform");
+
+const isWhitened = ({ first }: Repeated): boolean =>
+  first.structure === LOW_RANK && first.method?.init === "activation";
+const isSearched = ({ first }: Repeated): boolean => first.structure === OURS && first.method?.init === "search";
+const isReordered = ({ first }: Repeated): boolean => first.method?.reorder !== "none";
+const placeOf = ({ first }: Repeated, folder: string): string => path.join(folder, "compare", first.variant ?? "");
 
 /** A sentence for each pair with a goal. */
 export function layerGoalLines(compared: readonly ComparedLayers[]): string[] {

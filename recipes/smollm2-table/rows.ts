@@ -40,6 +40,8 @@ export const ROWS: string[] = [
     `lowrank:activation@${budget}${PUBLISHED}`,
     `gblr:search@${budget}+sequential=false`,
   ]),
+  // What the order of hidden units is worth.
+  "gblr:search@0.5+sequential=false+reorder=none",
   ...published(0.6),
   ...[0.6, 0.4].map((budget) => `lowrank:activation@${budget}+reorder=none`),
   ...[0.4, 0.8].flatMap((budget) => structures(budget)),

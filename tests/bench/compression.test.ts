@@ -1,7 +1,7 @@
 // What bench/compression.ts says about results that are written here: the best of each structure, and the goals.
 
 import { expect, test } from "bun:test";
-import { bestOf, goalLines, layerGoalLines, layerPairs } from "../../bench/compression/best.ts";
+import { bestOf, goalLines, layerGoalLines, layerPairs, reorderPairs } from "../../bench/compression/best.ts";
 import type { Repeated } from "../../workbench/report/compare/repeats.ts";
 
 interface Own {
@@ -10,12 +10,20 @@ interface Own {
   budget?: number;
   init?: string;
   sequential?: boolean;
+  reorder?: string;
 }
 
-function row({ structure, perplexity, budget = 0.6, init = "activation", sequential = true }: Own): Repeated {
-  const method = { init, allocation: "uniform", sequential };
+function row({
+  structure,
+  perplexity,
+  budget = 0.6,
+  init = "activation",
+  sequential = true,
+  reorder = "energy",
+}: Own): Repeated {
+  const method = { init, allocation: "uniform", sequential, reorder };
   const name = `${structure}, ${init}, budget ${100 * budget} %`;
-  const first = { name, structure, method, budget: { budget }, variant: `${structure}-${init}-${budget}` };
+  const first = { name, structure, method, budget: { budget }, variant: `${structure}-${init}-${budget}-${reorder}` };
   return { first, from: [], rows: [], values: { perplexity } } as unknown as Repeated;
 }
 
@@ -29,6 +37,7 @@ const ROWS = [
   row({ structure: "gblr", perplexity: 39, budget: 0.4, init: "search" }),
   row({ structure: "lowrank", perplexity: 40, budget: 0.4 }),
   row({ structure: "lowrank", perplexity: 90, budget: 0.5, sequential: false }),
+  row({ structure: "gblr", perplexity: 85, budget: 0.5, init: "search", sequential: false, reorder: "none" }),
   row({ structure: "gblr", perplexity: 80, budget: 0.5, init: "search", sequential: false }),
 ];
 
@@ -53,7 +62,10 @@ test("a goal is met or missed by the ratio to the best low rank, and better stru
 
 test("layers are compared where both variants saw the inputs of the dense model", () => {
   expect(layerPairs("run", ROWS)).toEqual([
-    { reference: "run/compare/lowrank-activation-0.5", folder: "run/compare/gblr-search-0.5" },
+    { reference: "run/compare/lowrank-activation-0.5-energy", folder: "run/compare/gblr-search-0.5-energy" },
+  ]);
+  expect(reorderPairs("run", ROWS)).toEqual([
+    { reference: "run/compare/gblr-search-0.5-none", folder: "run/compare/gblr-search-0.5-energy" },
   ]);
   const layers = [
     { layer: "a", kind: "a", reference: 0.1, error: 0.09 },

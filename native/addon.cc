@@ -173,6 +173,7 @@ const Export kExports[] = {
     {"allReduce", 3, all_reduce},
     {"broadcast", 3, broadcast},
     {"allGather", 3, all_gather},
+    {"reduceScatter", 4, reduce_scatter},
     {"barrier", 1, barrier},
     {"waitFor", 1, wait_for_work},
     {"storeSet", 3, store_set},

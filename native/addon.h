@@ -45,6 +45,7 @@ napi_value leave_group(napi_env env, const Arguments& arguments);
 napi_value all_reduce(napi_env env, const Arguments& arguments);
 napi_value broadcast(napi_env env, const Arguments& arguments);
 napi_value all_gather(napi_env env, const Arguments& arguments);
+napi_value reduce_scatter(napi_env env, const Arguments& arguments);
 napi_value barrier(napi_env env, const Arguments& arguments);
 napi_value wait_for_work(napi_env env, const Arguments& arguments);
 napi_value store_set(napi_env env, const Arguments& arguments);

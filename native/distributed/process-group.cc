@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "../background.h"
@@ -79,6 +80,8 @@ struct Work {
   c10::intrusive_ptr<c10d::Work> work;
   bool is_on_gpu;
   std::chrono::milliseconds timeout;
+  // what is left to do when the tensors have come; none for most collectives
+  std::function<void()> finish;
 };
 
 // Of this JavaScript thread, as `state()` is.
@@ -127,7 +130,7 @@ std::vector<at::Tensor> to_tensors(napi_env env, napi_value value) {
   return tensors;
 }
 
-c10d::ReduceOp to_operation(const std::string& name) {
+c10d::ReduceOp::RedOpType to_operation(const std::string& name) {
   if (name == "sum") return c10d::ReduceOp::SUM;
   if (name == "max") return c10d::ReduceOp::MAX;
   if (name == "min") return c10d::ReduceOp::MIN;
@@ -142,8 +145,8 @@ napi_value undefined_of(napi_env env) {
 
 // Keeps a collective of these tensors that has started.
 napi_value started(napi_env env, const Group& group, const std::vector<at::Tensor>& tensors,
-                   c10::intrusive_ptr<c10d::Work> work) {
-  const Work kept{std::move(work), goes_through_nccl(group, tensors), group.timeout};
+                   c10::intrusive_ptr<c10d::Work> work, std::function<void()> finish = nullptr) {
+  const Work kept{std::move(work), goes_through_nccl(group, tensors), group.timeout, std::move(finish)};
   return from_number(env, distributed().works.add(kept));
 }
 
@@ -154,6 +157,7 @@ void wait_until_done(const Work& kept) {
   while (kept.is_on_gpu && !kept.work->isCompleted() && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   kept.work->wait();
+  if (kept.finish) kept.finish();
 }
 
 std::shared_ptr<::gloo::transport::Device> device_of(const std::string& interface, const std::string& host) {
@@ -262,6 +266,49 @@ napi_value all_gather(napi_env env, const Arguments& arguments) {
   return started(env, group, inputs, backend.allgather(outputs, inputs));
 }
 
+namespace {
+
+// Puts the rows of `parts` together in their order, whatever the number of threads.
+void reduce_rows(at::Tensor own, const at::Tensor& parts, c10d::ReduceOp::RedOpType operation) {
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  own.copy_(parts[0]);
+  for (int64_t rank = 1; rank < parts.size(0); ++rank) {
+    const at::Tensor part = parts[rank];
+    if (operation == c10d::ReduceOp::MAX)
+      at::maximum_out(own, own, part);
+    else if (operation == c10d::ReduceOp::MIN)
+      at::minimum_out(own, own, part);
+    else
+      own.add_(part);
+  }
+}
+
+} // namespace
+
+// reduceScatter(group, [handle of a tensor of shape [size, …]], [tensor handle], "sum" | "max" | "min") → handle of the work.
+// Gloo of older versions lacks it. There each rank gets its row of all others, and puts the rows together itself: what is
+// sent is the same.
+napi_value reduce_scatter(napi_env env, const Arguments& arguments) {
+  auto inputs = to_tensors(env, arguments[1]);
+  auto outputs = to_tensors(env, arguments[2]);
+  const Group& group = to_joined(env, arguments[0]);
+  auto& backend = backend_of(group, inputs);
+  at::Tensor input = inputs[0], own = outputs[0];
+  if (input.dim() == 0 || input.size(0) != backend.getSize() || input[0].sizes() != own.sizes() ||
+      input.scalar_type() != own.scalar_type())
+    throw UsageError("reduceScatter takes a tensor of " + std::to_string(backend.getSize()) + " rows like its result");
+  const auto operation = to_operation(to_string(env, arguments[3]));
+  if (goes_through_nccl(group, inputs)) {
+    c10d::ReduceScatterOptions options;
+    options.reduceOp = operation;
+    return started(env, group, inputs, backend._reduce_scatter_base(own, input, options));
+  }
+  at::Tensor parts = at::empty_like(input);
+  std::vector<int64_t> alike;
+  auto work = backend.alltoall_base(parts, input, alike, alike);
+  return started(env, group, inputs, std::move(work), [=] { reduce_rows(own, parts, operation); });
+}
+
 // barrier(group) → handle of the work
 napi_value barrier(napi_env env, const Arguments& arguments) {
   const Group& group = to_joined(env, arguments[0]);
@@ -332,6 +379,7 @@ napi_value leave_group(napi_env, const Arguments&) { return refuse(); }
 napi_value all_reduce(napi_env, const Arguments&) { return refuse(); }
 napi_value broadcast(napi_env, const Arguments&) { return refuse(); }
 napi_value all_gather(napi_env, const Arguments&) { return refuse(); }
+napi_value reduce_scatter(napi_env, const Arguments&) { return refuse(); }
 napi_value barrier(napi_env, const Arguments&) { return refuse(); }
 napi_value wait_for_work(napi_env, const Arguments&) { return refuse(); }
 napi_value store_set(napi_env, const Arguments&) { return refuse(); }

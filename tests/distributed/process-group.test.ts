@@ -34,11 +34,12 @@ describe.skipIf(state.state !== "built")("a process group", () => {
       [42],
       ranks.flatMap((rank) => [rank, rank ** 2]),
     ];
-    return ranks.map(() => expected);
+    // Row r of rank k is [r, 10 k + r, -k].
+    return ranks.map((row) => [...expected, [size * row, 10 * sum + size * row, 0 - sum], [row, row, 1 - size]]);
   };
 
   test.each([2, 3])(
-    "of %p reduces, broadcasts and gathers tensors in place",
+    "of %p reduces, broadcasts, gathers and scatters tensors",
     async (size) => {
       const expected = collectives(size);
       expect(await answers({ what: "collectives", timeout: 60, backend: "gloo" }, size)).toEqual(expected);

@@ -55,8 +55,12 @@ async function answerTo({ what, timeout, progress, backend, onGpus = false }: Ra
     await group.broadcast(told, size - 1);
     const gathered = tf.zeros([size, 2]);
     await group.allGather(tf.tensor1d([rank, rank * rank]), gathered);
+    const rows = tf.tensor2d(Array.from({ length: size }, (_, row) => [row, 10 * rank + row, -rank]));
+    const [own, least] = [tf.zeros([3]), tf.zeros([3])];
+    await group.reduceScatter(rows, own);
+    await group.reduceScatter(rows, least, "min");
     await group.barrier();
-    return [group.backend, ...[a, b, largest, told, gathered].map(values)];
+    return [group.backend, ...[a, b, largest, told, gathered, own, least].map(values)];
   }
   await group.barrier();
   group.during = "step 3";

@@ -149,6 +149,16 @@ export class ProcessGroup {
     return this.run("allGather", () => this.addon.allGather(this.group, [handleOf(tensor)], [handleOf(gathered)]));
   }
 
+  /**
+   * Writes the reduction over all ranks of the row of `tensor` that has this rank's number into `own`, whose shape is that of
+   * a row. Through Gloo, rows are put together in the order of ranks.
+   * @param tensor of shape [size, …shape of `own`]
+   */
+  reduceScatter(tensor: Tensor, own: Tensor, reduction: Reduction = "sum"): Promise<void> {
+    const [from, onto] = [[handleOf(tensor)], [handleOf(own)]];
+    return this.run("reduceScatter", () => this.addon.reduceScatter(this.group, from, onto, reduction));
+  }
+
   /** The texts of all ranks, in the order of ranks. */
   async gather(text: string): Promise<string[]> {
     const bytes = new TextEncoder().encode(text);

@@ -100,16 +100,28 @@ export function operandHandles(a: TensorInfo, b: TensorInfo): [Handle, Handle] {
   return isNumber(a) ? [dataOf(a.dataId).handle, handleOf(b)] : [handleOf(a), dataOf(b.dataId).handle];
 }
 
+const permute = aten("permute");
+const contiguous = aten("contiguous");
+
 /**
  * The bfloat16 copy of a variable, for products with the precision bfloat16. It is made at the first use and kept until
- * the variable changes or is disposed of. Undefined for other tensors.
+ * the variable changes or is disposed of. Undefined for other tensors. That of a filter of convolutions (…spatial, in, out)
+ * has the input channels last in memory, as cuDNN reads it beside images with the channels last.
  */
 export function bfloat16CopyOf(x: TensorInfo): Handle | undefined {
   const data = dataOf(x.dataId);
   if (data.copy === undefined && x instanceof Variable && x.dtype === "float32" && !data.half) {
-    data.copy = keepOne(() => toType(x, "bfloat16"));
+    data.copy = keepOne(() => toType(x.rank < 4 ? x : withInputChannelsLast(x), "bfloat16"));
   }
   return data.copy;
+}
+
+/** The same filter (…spatial, in, out), which is (out, …spatial, in) in memory. */
+function withInputChannelsLast(filter: TensorInfo): Handle {
+  const last = filter.shape.length - 1;
+  const spatial = Array.from({ length: last - 1 }, (_, i) => i);
+  const inMemory = contiguous(permute(filter, [last, ...spatial, last - 1]), CONTIGUOUS_FORMAT);
+  return permute(inMemory, [...spatial.map((i) => i + 1), last, 0]);
 }
 
 /** Must be called when a variable is changed in place. */

@@ -3,7 +3,7 @@
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten, STRIDED } from "../aten.ts";
+import { aten, bfloat16CopyOf, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import { type Attributes, half, type Inputs, type KernelTable } from "../register.ts";
 import { type Geometry, geometry2d, geometry3d } from "./convolution-geometry.ts";
@@ -12,6 +12,7 @@ import { activate } from "./elementwise.ts";
 const convolution = aten("convolution");
 const convolutionBackward = aten<Handle[]>("convolution_backward");
 const constantPad = aten("constant_pad_nd");
+const cast = aten("to", "dtype");
 const permute = aten("permute");
 const alias = aten("alias");
 const reshape = aten("reshape");
@@ -29,14 +30,16 @@ const channelsFirst = (x: TensorInfo | Handle, g: Geometry): Handle =>
 const channelsBack = (x: Handle, g: Geometry): Handle =>
   g.channelsLast ? permute(x, [0, ...spatialAxes(g).map((i) => i + 2), 1]) : x;
 
-/** (…spatial, in, out) → (out, in, …spatial); depthwise (h, w, in, multiplier) → (in · multiplier, 1, h, w) */
-function filterFirst(filter: TensorInfo, { depthwise }: Geometry): Handle {
+/** (…spatial, in, out) → (out, in, …spatial); depthwise (h, w, in, multiplier) → (in · multiplier, 1, h, w). In
+ * bfloat16 if products are. */
+function filterFirst(filter: TensorInfo, { depthwise }: Geometry, backend: TorchBackend): Handle {
+  const held = backend.mixed ? (bfloat16CopyOf(filter) ?? cast(filter, "bfloat16")) : filter;
   if (!depthwise) {
     const rank = filter.shape.length;
-    return permute(filter, [rank - 1, rank - 2, ...Array.from({ length: rank - 2 }, (_, i) => i)]);
+    return permute(held, [rank - 1, rank - 2, ...Array.from({ length: rank - 2 }, (_, i) => i)]);
   }
   const [height, width, channels, multiplier] = filter.shape as [number, number, number, number];
-  return reshape(permute(filter, [2, 3, 0, 1]), [channels * multiplier, 1, height, width]);
+  return reshape(permute(held, [2, 3, 0, 1]), [channels * multiplier, 1, height, width]);
 }
 
 /** The shape that filterFirst gives a filter of `shape`. */
@@ -77,7 +80,7 @@ function forward({ x, filter, bias }: Operands, g: Geometry, backend: TorchBacke
   const input = channelsFirst(half(x, backend), g);
   const y = convolution(
     outer ? constantPad(input, outer, 0) : input,
-    half(filterFirst(filter, g), backend),
+    filterFirst(filter, g, backend),
     bias ? half(bias, backend) : null,
     g.strides,
     inner,
@@ -96,6 +99,14 @@ function withinOutput(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
     (result, size, i) => ((dy.shape[i + offset] as number) > size ? narrow(result, i + offset, 0, size) : result),
     dy,
   );
+}
+
+/** An uninitialized tensor of a shape with the channels first, which are last in memory if those of the convolution are. */
+function unset([batch, channels, ...spatial]: number[], g: Geometry, backend: TorchBackend): Handle {
+  const make = (shape: number[]) => empty(shape, "float32", STRIDED, backend.device);
+  const axes = spatial.map((_, i) => i + 1);
+  if (!g.channelsLast) return make([batch as number, channels as number, ...spatial]);
+  return permute(make([batch as number, ...spatial, channels as number]), [0, spatial.length + 1, ...axes]);
 }
 
 /**
@@ -128,8 +139,8 @@ function inputGradient(dy: TensorInfo, filter: TensorInfo, g: Geometry, backend:
   const padded = g.inSpatial.map(
     (size, i) => size + (outer ? (g.paddings[i]?.[0] ?? 0) + (g.paddings[i]?.[1] ?? 0) : 0),
   );
-  const input = empty([g.batch, g.inChannels, ...padded], "float32", STRIDED, backend.device);
-  const dx = backward({ dy, input, filter: filterFirst(filter, g) }, g, "input", backend);
+  const input = unset([g.batch, g.inChannels, ...padded], g, backend);
+  const dx = backward({ dy, input, filter: filterFirst(filter, g, backend) }, g, "input", backend);
   const cut = outer?.map((padding) => -padding);
   return channelsBack(cut ? constantPad(dx, cut, 0) : dx, g);
 }
@@ -138,7 +149,7 @@ function filterGradient(x: TensorInfo, dy: TensorInfo, shape: number[], g: Geome
   const { outer } = splitPadding(g);
   const first = channelsFirst(x, g);
   const input = outer ? constantPad(first, outer, 0) : first;
-  const filter = empty(filterFirstShape(shape, g), "float32", STRIDED, backend.device);
+  const filter = unset(filterFirstShape(shape, g), g, backend);
   return filterBack(backward({ dy, input, filter }, g, "filter", backend), shape, g);
 }
 

@@ -4,6 +4,7 @@
 import type { ByteSource } from "../../../hub/files/byte-source.ts";
 import { eachOf } from "../../../hub/request/emitting.ts";
 import { dealtBySize } from "../../distributed/shares.ts";
+import { formatOf } from "../dataset/conventions.ts";
 import { openParquetSource, type ParquetFile } from "../dataset/parquet-file.ts";
 import { DataError } from "../errors.ts";
 
@@ -120,9 +121,15 @@ export async function holdOutLast(files: readonly StreamFile[]): Promise<{ held:
   throw new DataError(last.name, "has one row group only, so none can be held out; evaluate on another split");
 }
 
+const NOT_PARQUET = "cannot be streamed: only parquet files can be read in parts; leave out --stream";
+
 function expectParquet({ name }: StreamFile): void {
-  if (name.toLowerCase().endsWith(".parquet")) return;
-  throw new DataError(name, "cannot be streamed: only parquet files can be read in parts; leave out --stream");
+  if (!name.toLowerCase().endsWith(".parquet")) throw new DataError(name, NOT_PARQUET);
+}
+
+/** Checks that a data set has files of rows, and not only images in folders. @throws DataError if it does not */
+export function expectRows(paths: readonly string[], dataset: string): void {
+  if (paths.every((path) => formatOf(path) === undefined)) throw new DataError(dataset, NOT_PARQUET);
 }
 
 interface GroupPart {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { buildState } from "../../native/build-state.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
+import { writeImages } from "../data/stream/images.ts";
 import { byteTokenizer, rowText, writeRows } from "../data/stream/rows.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import type { Seen, StreamAnswer, StreamTask } from "./stream-rank.ts";
@@ -19,7 +20,7 @@ const [STEPS, LANES, EACH] = [13, 6, 2];
 
 async function streamed(name: string, size: number, changes: Partial<StreamTask> = {}) {
   const task: StreamTask = {
-    ...{ folder: at(name), data: at("set"), tokenizer: byteTokenizer(at("tokenizer")), seen: at(`${name}.seen`) },
+    ...{ folder: at(name), data: at("set"), seen: at(`${name}.seen`) },
     ...{ steps: STEPS, lanes: LANES, each: EACH, ...changes },
   };
   return (await answers(task, size)) as (StreamAnswer | { error: string } | { ended: string })[];
@@ -44,41 +45,51 @@ function readBy(seen: readonly Seen[]): Map<string, number[][]> {
   return found;
 }
 
+/** Rows of each row group of each file: as many as the training takes, less than one for each lane. */
+const SIZES = [
+  [9, 22, 13],
+  [26, 5, 26, 10],
+  [26, 19],
+];
+const ROWS = STEPS * LANES * EACH;
+
+/** How often each row was read, of a text or of images. */
+async function timesOf(kind: string, inputs: readonly number[][]): Promise<number[]> {
+  const each = Array.from({ length: ROWS }, (_, i) => i);
+  if (kind === "images") return each.map((row) => inputs.filter(([label]) => label === row).length);
+  const tokenizer = await openTokenizer(at("tokenizer"));
+  const texts = inputs.map((ids) => tokenizer.decode(ids));
+  return each.map((row) => texts.filter((text) => text === rowText(row)).length);
+}
+
 describe.skipIf(state.state !== "built")("a stream over processes", () => {
-  test(
-    "is read once as a whole, over a kill and with another number of processes, which train as one does",
-    async () => {
-      // As many windows as the training takes, less than one for each lane.
-      const rows = writeRows(at("set"), [
-        [9, 22, 13],
-        [26, 5, 26, 10],
-        [26, 19],
-      ]);
-      expect(rows).toBe(STEPS * LANES * EACH);
-      const [alone] = (await streamed("alone", 0)) as [StreamAnswer];
-      const killed = await streamed("ranks", 2, { killed: { rank: 1, step: 6 } });
+  test.each(["texts", "images"])(
+    "of %s is read once as a whole, over a kill and with another number of processes, which train as one does",
+    async (kind) => {
+      const data = { data: at(kind), ...(kind === "texts" && { tokenizer: byteTokenizer(at("tokenizer")) }) };
+      expect(await (kind === "texts" ? writeRows : writeImages)(at(kind), SIZES)).toBe(ROWS);
+      const [alone] = (await streamed(`${kind} alone`, 0, data)) as [StreamAnswer];
+      const killed = await streamed(`${kind} ranks`, 2, { ...data, killed: { rank: 1, step: 6 } });
       expect(killed[1]).toEqual({ ended: "SIGKILL" });
       expect((killed[0] as { error: string }).error).toMatch(/rank 0 of 2: .* another rank has ended/);
-      const before = seenIn("ranks");
+      const before = seenIn(`${kind} ranks`);
       expect(new Set(before.map(({ rank }) => rank))).toEqual(new Set([0, 1]));
-      const resumed = (await streamed("ranks", 3)) as StreamAnswer[];
-      const after = seenIn("ranks").slice(before.length);
+      const resumed = (await streamed(`${kind} ranks`, 3, data)) as StreamAnswer[];
+      const after = seenIn(`${kind} ranks`).slice(before.length);
       // The checkpoint of step 4 was the last one.
       expect(Math.min(...after.map(({ step }) => step))).toBe(4);
       expect(new Set(after.map(({ rank }) => rank))).toEqual(new Set([0, 1, 2]));
 
-      const expected = readBy(seenIn("alone"));
+      const expected = readBy(seenIn(`${kind} alone`));
       expect(readBy([...before, ...after])).toEqual(expected);
       expect(expected.size).toBe(STEPS * LANES);
       // Each micro-batch has one reader.
       const places = after.map(placeOf);
       expect(new Set(places).size).toBe(places.length);
 
-      const tokenizer = await openTokenizer(at("tokenizer"));
-      const texts = [...expected.values()].flat().map((inputs) => tokenizer.decode(inputs));
-      const times = Array.from({ length: rows }, (_, i) => texts.filter((text) => text === rowText(i)).length);
+      const times = await timesOf(kind, [...expected.values()].flat());
       // Lanes differ by a few rows, so some have begun their second pass when others end their first one.
-      expect(times.filter((count) => count !== 1).length).toBeLessThan(0.1 * rows);
+      expect(times.filter((count) => count !== 1).length).toBeLessThan(0.1 * ROWS);
       expect(Math.max(...times)).toBeLessThanOrEqual(2);
       for (const { losses } of resumed) {
         const difference = losses.map((loss, i) => Math.abs(loss - (alone.losses[i + 4] as number)));
@@ -93,7 +104,7 @@ describe.skipIf(state.state !== "built")("a stream over processes", () => {
     "is not resumed with other data or another order",
     async () => {
       writeRows(at("set"), [[20, 20, 20, 20, 20, 20, 21]]);
-      const [other] = (await streamed("ranks", 0)) as [{ error: string }];
+      const [other] = (await streamed("texts ranks", 0, { tokenizer: at("tokenizer") })) as [{ error: string }];
       expect(other.error).toMatch(/task stream is "[0-9a-f]+", requested "[0-9a-f]+"/);
     },
     PATIENCE,

@@ -3,11 +3,12 @@
 
 export { type ChatMessage, type ChatTemplate, openChatTemplate, type RenderOptions } from "./chat/chat-template.ts";
 export { readSpecialTokens } from "./chat/template-files.ts";
-export { splitFilesOf } from "./dataset/folder.ts";
+export { pathsIn, splitFilesOf } from "./dataset/folder.ts";
 export { dataFilePatterns, splitFiles } from "./dataset/split-files.ts";
 export { DataError, MissingSplitError } from "./errors.ts";
-export { firstPass, openTokenStream, type TokenStream, type TokenStreamOptions } from "./stream/open-token-stream.ts";
-export { holdOutLast, type StreamFile } from "./stream/stream-file.ts";
+export { firstPass } from "./stream/lanes.ts";
+export { openTokenStream, type TokenStream, type TokenStreamOptions } from "./stream/open-token-stream.ts";
+export { expectRows, holdOutLast, type StreamFile, type StreamShare } from "./stream/stream-file.ts";
 export { type TextStream, textStream } from "./text-stream.ts";
 export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
 export { openTextTokens } from "./tokens/open-text-tokens.ts";

@@ -77,6 +77,10 @@ export const experimentShape = (items: string) => ({
     trainSplit: text("split to train on").default("train"),
     validationSplit: text("split to evaluate on during training").default("validation"),
     testSplit: text("split to compute the reported results on").default("test"),
+    stream: z.boolean().default(false).meta({
+      description:
+        "read the training data while training, from parquet files on the disk or the Hub, instead of fetching and preparing all of it first; text needs --steps, and an epoch of it is the whole training",
+    }),
   }),
   ...grouped(COMPRESSION, {
     structure: z

@@ -52,6 +52,8 @@ export interface StreamEvent {
   bytes: number;
   /** micro-batches of a step, among which the files are divided */
   lanes: number;
+  /** number of the images; undefined for text */
+  images?: number | undefined;
 }
 
 /** Unchanged events of the module that does the work of a stage. `of` names the kind of work. */

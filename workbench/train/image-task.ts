@@ -20,19 +20,28 @@ import {
   tensor4d,
   tidy,
 } from "@tensorflow/tfjs-core";
-import { drawMix, expectClasses, type ImageLoader, type Mix, type MixSettings } from "../data/images/index.ts";
+import {
+  drawMix,
+  expectClasses,
+  expectHead,
+  type ImageBatch,
+  type ImageLoader,
+  type ImageStreamLoader,
+  type Mix,
+  type MixSettings,
+} from "../data/images/index.ts";
 import { seedWithin } from "../data/random.ts";
 import { crossEntropy } from "../engine/ops/index.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
 import { type TeachingOptions, taughtLoss, teachingSettings } from "./distillation.ts";
-import type { Settings, Task } from "./options.ts";
+import type { ReadOptions, Settings, Task } from "./options.ts";
 
 /** Data and losses of training a classifier. */
 export interface ImageTaskOptions<Config> extends MixSettings {
   model: Model<Config>;
-  /** loader of the training images, with a training transform; the caller closes it */
-  loader: ImageLoader;
+  /** loader of the training images, or of a stream of them, with a training transform; the caller closes it */
+  loader: ImageLoader | ImageStreamLoader;
   /** share of a target's probability that is spread evenly over all classes. Default 0 */
   labelSmoothing?: number;
   /** whether the model's dropout and drop path are active. Default true */
@@ -43,6 +52,22 @@ export interface ImageTaskOptions<Config> extends MixSettings {
   teacher?: TeachingOptions & { model: Model };
   /** further settings that identify the data: data set, split, transform, the teacher's name */
   settings?: Settings;
+}
+
+/** What a task needs to know of its images. */
+interface ImageSource extends Pick<Task, "position" | "settings"> {
+  read(items: readonly number[], place: ReadOptions): Promise<ImageBatch>;
+}
+
+/** @throws DataError when the images have other classes than the model's head */
+function sourceOf(loader: ImageLoader | ImageStreamLoader, classes: number): ImageSource {
+  if (!("reader" in loader)) {
+    expectClasses(loader.images, { classes });
+    return { settings: {}, read: (items, { seed }) => loader.read(items, { seed }) };
+  }
+  const { contents: stream, shuffled } = loader.images;
+  expectHead(loader.images, { classes });
+  return { settings: { stream, shuffled }, ...loader.reader() };
 }
 
 /** Random stream of mixing, independent of others. */
@@ -61,23 +86,25 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
   for (const [name, value] of Object.entries({ mixup, cutmix }))
     expectSetting("imageTask", { [name]: value }, "a number, 0 or more", value >= 0 && Number.isFinite(value));
   const { classes } = imageSettings(model);
-  expectClasses(loader.images, { classes });
+  const { read, position, settings: streamed } = sourceOf(loader, classes);
   const mixing = { mixup, cutmix, probability, switching };
   const isMixing = mixup > 0 || cutmix > 0;
   return {
     length: loader.images.length,
+    ...(position && { position }),
     unit: { name: "images", perItem: 1 },
     settings: {
       size: loader.size,
       labelSmoothing,
       dropout,
+      ...streamed,
       ...(isMixing && mixing),
       ...(teacher && teachingSettings(teacher)),
       ...settings,
     },
-    async read(items, { seed }): Promise<NamedTensorMap> {
-      const { pixels, labels, size } = await loader.read(items, { seed });
-      const mix = drawMix(mixing, { size, seed: seedWithin(seed, MIX_STREAM) });
+    async read(items, place): Promise<NamedTensorMap> {
+      const { pixels, labels, size } = await read(items, place);
+      const mix = drawMix(mixing, { size, seed: seedWithin(place.seed, MIX_STREAM) });
       const images = tensor4d(pixels, [labels.length, size, size, 3]);
       if (!mix) return { pixels: images, labels: tensor1d(labels, "int32") };
       try {

@@ -50,8 +50,8 @@ export interface Task {
   /** settings that a resumed run must share: data set, split, context, distillation, … */
   readonly settings: Settings;
   /**
-   * Set if items can only be read in order: a checkpoint then has the position. Their numbers only count them, and an epoch
-   * is the whole run
+   * Set if items can only be read in order: a checkpoint then has the position. Their numbers only count those of an epoch,
+   * whose steps are all whole
    */
   readonly position?: DataPosition;
   /** Reads items as tensors, which the caller disposes of. Called one micro-batch ahead. Must not leak if it throws. */

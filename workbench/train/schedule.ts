@@ -70,7 +70,10 @@ export interface Schedule {
   microBatch: number;
   /** items per epoch */
   items: number;
-  /** whether items are numbers in a stream, which has an order of its own, and not shuffled. Default false */
+  /**
+   * whether items are numbers in a stream, which has an order of its own: they are not shuffled, and all steps are whole,
+   * as a stream does not end with an epoch. Default false
+   */
   inOrder?: boolean;
   seed: number;
 }
@@ -154,8 +157,8 @@ export function* microBatches(
 ): Generator<MicroBatch> {
   let order: { epoch: number; items: Uint32Array } | undefined;
   const itemsOf = (epoch: number, first: number): number[] => {
+    if (schedule.inOrder) return Array.from({ length: schedule.batch }, (_, i) => first + i);
     const last = Math.min(schedule.items, first + schedule.batch);
-    if (schedule.inOrder) return Array.from({ length: last - first }, (_, i) => first + i);
     if (order?.epoch !== epoch) order = { epoch, items: epochOrder(schedule, epoch) };
     return [...order.items.subarray(first, last)];
   };

@@ -122,7 +122,7 @@ describe("a batch", () => {
     await using(small, options, async (loader) => {
       const read = async (some: number[], seed: number) => (await loader.read(some, { seed })).pixels;
       const [first, other] = [await read(items, 1), await read(items, 2)];
-      rmSync(small.place(0).file);
+      rmSync((small.place(0) as { file: string }).file);
       expect(await read(items, 1)).toEqual(first);
       expect(await read(items, 2)).toEqual(other);
       expect(await read([...items].reverse(), 1)).not.toEqual(first);

@@ -15,6 +15,7 @@ import {
   type TokenStream,
 } from "../../../workbench/data/index.ts";
 import { Lane } from "../../../workbench/data/stream/lane.ts";
+import { textWindows } from "../../../workbench/data/stream/text-windows.ts";
 import type { Tokenizer } from "../../../workbench/data/types.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { parquetFile } from "../write-parquet.ts";
@@ -197,7 +198,8 @@ describe("a stream of windows", () => {
       return new Int32Array(10 * rows.length);
     };
     const shares = [{ file }];
-    const how = { shares, seed: 5, context: 10, shuffled: 31, column: "text", encode, signal: stop.signal };
+    const format = textWindows({ context: 10, column: "text", encode });
+    const how = { shares, seed: 5, shuffled: 31, format, signal: stop.signal };
     const closed = new Lane(how);
     await closed.take(1);
     await closed.close();
@@ -225,7 +227,7 @@ describe("a stream of windows", () => {
   });
 
   test("reads only the row groups that it needs", async () => {
-    // The end of a file, in which its sizes are, is read in one piece of half a megabyte.
+    // The end of a file, in which its sizes are, is read in one piece of an eighth of a megabyte.
     const values = [1, 2, 3, 4].map(() => ({ text: Array.from({ length: 2000 }, () => "x".repeat(500)) }));
     writeAt(join(at("lazy"), "data/train.parquet"), parquetFile(values));
     const size = filesAt(pathsIn(at("lazy")), counted)[0]?.size as number;

@@ -158,9 +158,10 @@ export class PipelineView {
     this.line(`  ${split}: ${whole} of ${context} tokens; ${countOf(leftOut, "token")} at the end left out`);
   }
 
-  private stream({ split, files, bytes, lanes }: StreamEvent): void {
+  private stream({ split, files, bytes, lanes, images }: StreamEvent): void {
+    const what = images === undefined ? "" : `${countOf(images, "image")} in `;
     const divided = lanes === 1 ? "" : `, divided among the ${lanes} micro-batches of a step`;
-    this.line(`  ${split}: streams ${countOf(files, "file")} of ${formatBytes(bytes)}${divided}`);
+    this.line(`  ${split}: streams ${what}${countOf(files, "file")} of ${formatBytes(bytes)}${divided}`);
   }
 
   private reorder(event: Extract<InnerEvent, { of: "reorder" }>["event"]): void {

@@ -37,6 +37,9 @@ interface RowGroup {
   values: DecodedArray[];
 }
 
+/** Bytes at the end of a file that are read to open it. More are read only if its metadata are longer. */
+const END_BYTES = 2 ** 17;
+
 /** Opens a parquet file. @throws DataError if there is no such file, or it is not a parquet file */
 export async function openParquet(path: string): Promise<ParquetFile> {
   return openParquetSource(await openFile(path, (problem, options) => new DataError(path, problem, options)), path);
@@ -50,7 +53,7 @@ export async function openParquet(path: string): Promise<ParquetFile> {
 export async function openParquetSource(source: ByteSource, path: string): Promise<ParquetFile> {
   try {
     const file = bufferOf(source);
-    const metadata = await orDamaged(path, () => parquetMetadataAsync(file));
+    const metadata = await orDamaged(path, () => parquetMetadataAsync(file, { initialFetchSize: END_BYTES }));
     const rowGroups = metadata.row_groups.map((group) => ({
       rows: Number(group.num_rows),
       bytes: Number(group.total_byte_size),

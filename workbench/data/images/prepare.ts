@@ -78,11 +78,13 @@ async function pixelsOf(
 }
 
 /**
- * Reads the encoded bytes of an image. The file is opened for every image: a data set may have more files than the
+ * Reads the encoded bytes of an image, unless they are given. The file is opened for every image: a data set may have more files than the
  * threads of a process may hold open, and opening one costs little compared with decoding.
  * @throws DataError if the file does not exist or is too short
  */
-export async function readImage({ file, start, length }: ImagePlace): Promise<Uint8Array<ArrayBuffer>> {
+export async function readImage(place: ImagePlace): Promise<Uint8Array<ArrayBuffer>> {
+  if ("bytes" in place) return place.bytes;
+  const { file, start, length } = place;
   const source = await openFile(file, (problem, options) => new DataError(file, problem, options));
   try {
     return await source.read(start, length ?? source.size - start);

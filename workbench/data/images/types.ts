@@ -4,27 +4,33 @@
 import type { Sharing } from "../../distributed/shares.ts";
 import type { ClassOrder } from "./sets/classes.ts";
 
-/** Location of the bytes of an encoded image. */
-export interface ImagePlace {
-  file: string;
-  /** first byte */
-  start: number;
-  /** number of bytes. Default: to the end of the file */
-  length?: number;
-}
+/** The bytes of an encoded image, or their location. */
+export type ImagePlace =
+  | {
+      file: string;
+      /** first byte */
+      start: number;
+      /** number of bytes. Default: to the end of the file */
+      length?: number;
+    }
+  | { bytes: Uint8Array<ArrayBuffer> };
 
-/** A split of an image data set, in the order of its files. */
-export interface ImageSet {
+/** A split of an image data set and its classes. */
+export interface ImageClasses {
   readonly dataset: string;
   readonly config: string;
   readonly split: string;
-  readonly length: number;
   /** names of the classes by label; the labels as text if the data set has no names */
   readonly classes: readonly string[];
   /** whether the data set declares its classes; if not, `classes` ends at the largest label that occurs */
   readonly declared: boolean;
   /** what determined the labels, if neither the data set nor the order of the names as text */
   readonly classOrder?: "number" | "model" | undefined;
+}
+
+/** The images of a split, in the order of its files. */
+export interface ImageSet extends ImageClasses {
+  readonly length: number;
   /** label of image i */
   label(i: number): number;
   place(i: number): ImagePlace;
@@ -99,16 +105,21 @@ export interface ImageBatch {
   size: number;
 }
 
-/** Decodes and transforms the images of a set in worker threads. Must be closed. */
-export interface ImageLoader {
-  readonly images: ImageSet;
-  readonly size: number;
+/** What threads that decode and transform images have met. Must be closed. */
+export interface ImageThreads {
   /** images skipped so far, each once */
   readonly skipped: readonly SkippedImage[];
   /** names of the 16-bit grayscale images so far whose values above 255 were clipped, each once */
   readonly clipped: readonly string[];
   /** worker threads alive; 0 if this thread does the work */
   readonly workers: number;
+  close(): Promise<void>;
+}
+
+/** Decodes and transforms the images of a set in worker threads. Must be closed. */
+export interface ImageLoader extends ImageThreads {
+  readonly images: ImageSet;
+  readonly size: number;
   /**
    * Prepares some images as one batch, in the given order. Work begins before this returns.
    * @param options.seed seed of the random transforms. Default 0
@@ -120,5 +131,4 @@ export interface ImageLoader {
    * Batches without readable images are left out.
    */
   batches(options: { batch: number; limit?: number } & Sharing): AsyncGenerator<ImageBatch>;
-  close(): Promise<void>;
 }

@@ -2,7 +2,9 @@
 // and each row group belongs to one lane. So what a step reads does not depend on the number of processes.
 
 import type { ByteSource } from "../../../hub/files/byte-source.ts";
+import { eachOf } from "../../../hub/request/emitting.ts";
 import { dealtBySize } from "../../distributed/shares.ts";
+import { formatOf } from "../dataset/conventions.ts";
 import { openParquetSource, type ParquetFile } from "../dataset/parquet-file.ts";
 import { DataError } from "../errors.ts";
 
@@ -26,6 +28,53 @@ export interface StreamShare {
 export const openStreamFile = async (file: StreamFile): Promise<ParquetFile> =>
   openParquetSource(await file.open(), file.name);
 
+/** A row group that has rows. */
+export interface SizedGroup {
+  /** number of the row group in its file */
+  group: number;
+  rows: number;
+  /** before compression */
+  bytes: number;
+}
+
+/** The row groups of a file that have rows. @throws DataError if it is not a parquet file */
+export type RowGroupsOf = (file: StreamFile) => Promise<readonly SizedGroup[]>;
+
+/**
+ * Reads the row groups' sizes, which are at the end of a file, of each file once.
+ * @param check called with each file when it is open
+ */
+export function rowGroupReader(check: (file: ParquetFile) => void = () => {}): RowGroupsOf {
+  const known = new Map<StreamFile, Promise<SizedGroup[]>>();
+  const read = async (file: StreamFile): Promise<SizedGroup[]> => {
+    expectParquet(file);
+    const opened = await openStreamFile(file);
+    try {
+      check(opened);
+      return opened.rowGroups.flatMap((sizes, group) => (sizes.rows > 0 ? [{ ...sizes, group }] : []));
+    } finally {
+      await opened.close();
+    }
+  };
+  return (file) => {
+    const groups = known.get(file) ?? read(file);
+    known.set(file, groups);
+    return groups;
+  };
+}
+
+/** Number of files whose ends are read at the same time. */
+const CONNECTIONS = 8;
+
+/** The row groups of shares, file by file. @throws DataError if a file is not a parquet file */
+export async function groupsIn(shares: readonly StreamShare[], rowGroupsOf: RowGroupsOf): Promise<SizedGroup[][]> {
+  const found: SizedGroup[][] = [];
+  await eachOf([...shares.entries()], { connections: CONNECTIONS }, async ([i, { file, groups }]) => {
+    found[i] = (await rowGroupsOf(file)).filter(({ group }) => groups?.includes(group) ?? true);
+  });
+  return found;
+}
+
 /** For so many files a lane, whole files divide the data evenly enough. */
 const FILES_EACH = 8;
 /** From so many files on, reading the end of each, with the sizes of its row groups, would take too long. */
@@ -36,17 +85,19 @@ const MOST_OPENED = 256;
  * @returns for each lane what it reads, in the order of the files
  * @throws DataError if a file is not a parquet file, or there are fewer row groups than lanes
  */
-export async function divided(shares: readonly StreamShare[], lanes: number): Promise<StreamShare[][]> {
+export async function divided(
+  shares: readonly StreamShare[],
+  { lanes, rowGroupsOf }: { lanes: number; rowGroupsOf: RowGroupsOf },
+): Promise<StreamShare[][]> {
   for (const { file } of shares) expectParquet(file);
   if (shares.length >= lanes && (shares.length >= FILES_EACH * lanes || shares.length > MOST_OPENED)) {
     const parts = shares.map((share) => ({ bytes: share.file.size, share }));
     return dealt(parts, lanes).map((lane) => lane.map(({ share }) => share));
   }
-  const parts: GroupPart[] = [];
-  for (const { file, groups } of shares) {
-    const all = (await rowGroupsOf(file)).map((each) => ({ ...each, file }));
-    parts.push(...all.filter(({ group }) => groups?.includes(group) ?? true));
-  }
+  const groups = await groupsIn(shares, rowGroupsOf);
+  const parts = shares.flatMap(({ file }, i) =>
+    (groups[i] as SizedGroup[]).map(({ bytes, group }) => ({ bytes, group, file })),
+  );
   if (parts.length < lanes) {
     throw new DataError(
       shares[0]?.file.name ?? "the data set",
@@ -63,24 +114,22 @@ export async function divided(shares: readonly StreamShare[], lanes: number): Pr
 export async function holdOutLast(files: readonly StreamFile[]): Promise<{ held: StreamShare; rest: StreamShare[] }> {
   const last = files.at(-1) as StreamFile;
   const others = files.slice(0, -1).map((file) => ({ file }));
-  const numbers = (await rowGroupsOf(last)).map(({ group }) => group);
+  const numbers = (await rowGroupReader()(last)).map(({ group }) => group);
   const held = { file: last, groups: numbers.slice(-1) };
   if (numbers.length > 1) return { held, rest: [...others, { file: last, groups: numbers.slice(0, -1) }] };
   if (others.length > 0) return { held, rest: others };
   throw new DataError(last.name, "has one row group only, so none can be held out; evaluate on another split");
 }
 
+const NOT_PARQUET = "cannot be streamed: only parquet files can be read in parts; leave out --stream";
+
 function expectParquet({ name }: StreamFile): void {
-  if (name.toLowerCase().endsWith(".parquet")) return;
-  throw new DataError(name, "cannot be streamed: only parquet files can be read in parts; leave out --stream");
+  if (!name.toLowerCase().endsWith(".parquet")) throw new DataError(name, NOT_PARQUET);
 }
 
-/** The row groups that have rows, with their numbers. */
-async function rowGroupsOf(file: StreamFile): Promise<{ bytes: number; group: number }[]> {
-  expectParquet(file);
-  const opened = await openStreamFile(file);
-  await opened.close();
-  return opened.rowGroups.flatMap(({ rows, bytes }, group) => (rows > 0 ? [{ bytes, group }] : []));
+/** Checks that a data set has files of rows, and not only images in folders. @throws DataError if it does not */
+export function expectRows(paths: readonly string[], dataset: string): void {
+  if (paths.every((path) => formatOf(path) === undefined)) throw new DataError(dataset, NOT_PARQUET);
 }
 
 interface GroupPart {

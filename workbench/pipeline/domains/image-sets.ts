@@ -6,8 +6,10 @@ import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
 import {
   classOrderNotice,
   heldOut,
+  type ImageClasses,
   type ImageLoader,
   type ImageSet,
+  type ImageStream,
   type ImagesEvent,
   numberedAs,
   type OpenImagesOptions,
@@ -15,34 +17,51 @@ import {
   sampleOf,
 } from "../../data/images/index.ts";
 import { MissingSplitError } from "../../data/index.ts";
+import type { Source } from "../fetch.ts";
 import { type ExperimentContext, lastEvent, type PipelineEvent, SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
+import { streamedClasses, streamedTraining } from "./streamed-images.ts";
 
-/** The image sets of an experiment. */
+/** The images of an experiment. Must be closed. */
 export interface ImageSets {
-  train: ImageSet;
-  /** sample of `train` on which the model is evaluated */
-  trainSample: ImageSet;
-  /** draws a random sample of `train`. @param seed default: that of the settings */
-  someOfTrain(count: number, seed?: number): ImageSet;
+  train: ImageSet | ImageStream;
+  /** sample of `train` on which the model is evaluated. Of a stream, it is read at the first call */
+  trainSample(): Promise<ImageSet>;
+  /** images of `train`: a random sample, or the first ones of a stream. @param seed default: that of the settings */
+  someOfTrain(count: number, seed?: number): Promise<ImageSet>;
   validation: ImageSet;
   /** split of the results; the same object as `validation` if both are one split */
   test: ImageSet;
+  close(): Promise<void>;
 }
 
-/** Names of the splits whose files are needed. */
-export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: ImageSettings): string[] {
-  return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
+/** The images to train on. */
+export interface ImageTraining extends Pick<ImageSets, "train" | "close"> {
+  someOfTrain(count: number, seed: number): Promise<ImageSet>;
+  /** the classes of the whole split, which number those of the other splits */
+  classes: ImageClasses;
+  /** images that are held out for validation instead of a split */
+  validation?: ImageSet;
+  /** images that are held out for a split to evaluate on which is the one to train on; undefined for other splits */
+  heldOut?(split: string): ImageSet | undefined;
+}
+
+/** Names of the splits whose files are needed as a whole. */
+export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut, stream }: ImageSettings): string[] {
+  const splits = [...new Set([trainSplit, ...(holdOut ? [] : [validationSplit]), testSplit])];
+  return splits.filter((split) => !stream || split !== trainSplit);
 }
 
 /** Offsets that are added to the seed, so that each random choice has its own stream. */
 const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
 
 export interface ImageSetsPlace {
-  /** folder of the data set */
-  folder: string;
+  /** source of the data set */
+  data: Source;
   /** names of the model's classes. Classes of the data set with the same names get the same numbers */
   labels?: readonly string[] | undefined;
+  /** number of classes of the model's head */
+  head: number;
 }
 
 /**
@@ -51,47 +70,86 @@ export interface ImageSetsPlace {
  * images
  */
 export async function* openImageSets(
-  { folder, labels }: ImageSetsPlace,
+  place: ImageSetsPlace,
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<PipelineEvent, ImageSets> {
-  const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
-  let first: ImageSet | undefined;
-  const opened = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
-    // The classes are numbered as in the training split, because another split may lack some of them.
-    const classes = first?.declared ? { classes: first.classes } : {};
-    const place = { ...placeOf(folder, settings, context), split, ...classes };
-    const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
-    const notice = first === undefined ? classOrderNotice(images) : undefined;
-    first ??= images;
-    if (notice !== undefined) yield { kind: "note", text: notice };
-    return images;
-  };
-  const some = (images: ImageSet, count: number | undefined, stream: keyof typeof STREAMS): ImageSet =>
-    count === undefined || count >= images.length ? images : sampleOf(images, { count, seed: seed + STREAMS[stream] });
-  const whole = yield* opened(trainSplit);
-  const parts =
-    holdOut === undefined
-      ? { train: whole, validation: yield* opened(validationSplit) }
-      : partsOf(whole, { share: holdOut, seed });
-  const train = some(parts.train, trainLimit, "train");
-  const validation = some(parts.validation, limit, "limit");
-  const isSame = holdOut === undefined && testSplit === validationSplit;
-  const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
-  const someOfTrain = (count: number, own = seed) => sampleOf(train, { count, seed: own + STREAMS.sample });
-  return { train, trainSample: someOfTrain(trainSample), someOfTrain, validation, test };
+  const { validationSplit, testSplit, trainSample: count, seed } = settings;
+  const training = yield* (settings.stream ? streamedTraining : storedTraining)(place, settings, context);
+  const { train, classes, heldOut, validation: part, close } = training;
+  try {
+    const evaluated = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
+      return (
+        heldOut?.(split) ?? some(yield* opened(split, { ...place, classes }, settings, context), settings, "limit")
+      );
+    };
+    const validation = part ? some(part, settings, "limit") : yield* evaluated(validationSplit);
+    const isSame = part === undefined && testSplit === validationSplit;
+    const test = isSame ? validation : yield* evaluated(testSplit);
+    const someOfTrain = (count: number, own = seed) => training.someOfTrain(count, own + STREAMS.sample);
+    let sample: Promise<ImageSet> | undefined;
+    const trainSample = () => {
+      sample ??= someOfTrain(count);
+      return sample;
+    };
+    return { train, trainSample, someOfTrain, validation, test, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The training split from the disk, or the part of it that is not held out. */
+async function* storedTraining(
+  place: ImageSetsPlace,
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<PipelineEvent, ImageTraining> {
+  const { holdOut: share, seed } = settings;
+  const classes = yield* opened(settings.trainSplit, place, settings, context);
+  const notice = classOrderNotice(classes);
+  if (notice !== undefined) yield { kind: "note", text: notice };
+  const parts = share ? partsOf(classes, { share, seed }) : { train: classes };
+  const train = some(parts.train, settings, "train");
+  const someOfTrain = async (count: number, own: number) => sampleOf(train, { count, seed: own });
+  return { ...parts, train, classes, someOfTrain, close: async () => {} };
+}
+
+/** A sample of a set, if the settings limit it. */
+function some(
+  images: ImageSet,
+  { trainLimit, limit, seed }: ImageSettings,
+  part: Exclude<keyof typeof STREAMS, "sample">,
+): ImageSet {
+  const count = part === "train" ? trainLimit : limit;
+  return count === undefined || count >= images.length
+    ? images
+    : sampleOf(images, { count, seed: seed + STREAMS[part] });
+}
+
+/** A split from the disk. Its classes are numbered as in the training split, as another one may lack some of them. */
+async function* opened(
+  split: string,
+  { data, labels, classes: first }: Pick<ImageSetsPlace, "data" | "labels"> & { classes?: ImageClasses },
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<PipelineEvent, ImageSet> {
+  const classes = first?.declared ? { classes: first.classes } : {};
+  const images = yield* openedImages({ ...placeOf(data.folder, settings, context), split, ...classes });
+  return numberedAs(images, settings.classOrder === undefined ? labels : undefined);
 }
 
 /** Runs work that opens splits. If the validation split is missing, --hold-out is suggested in the error message. */
 export async function* advisingHoldOut<Event, Result>(
   work: AsyncGenerator<Event, Result>,
-  { validationSplit, holdOut }: ImageSettings,
+  { validationSplit, holdOut, stream }: ImageSettings,
 ): AsyncGenerator<Event, Result> {
   try {
     return yield* work;
   } catch (error) {
-    if (!(error instanceof MissingSplitError) || error.split !== validationSplit || holdOut !== undefined) throw error;
-    error.message += "; give --validation-split, or --hold-out to validate on a share of the training images";
+    if (!(error instanceof MissingSplitError) || error.split !== validationSplit || holdOut) throw error;
+    const or = stream ? "" : ", or --hold-out to validate on a share of the training images";
+    error.message += `; give --validation-split${or}`;
     throw error;
   }
 }
@@ -106,11 +164,12 @@ function partsOf(whole: ImageSet, { share, seed }: { share: number; seed: number
 
 /** The names of the classes, in the order of their numbers. */
 export async function* classesOf(
-  folder: string,
+  data: Source,
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<PipelineEvent, readonly string[]> {
-  return (yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit })).classes;
+  if (settings.stream) return streamedClasses(data, settings, context);
+  return (yield* opened(settings.trainSplit, { data }, settings, context)).classes;
 }
 
 const placeOf = (

@@ -47,7 +47,13 @@ export const imageExperiment = z.object({
     imageColumn: text("column with the images (default: image or img)").optional(),
     labelColumn: text("column with the classes (default: label, labels or fine_label)").optional(),
     classOrder: z.enum(CLASS_ORDERS).optional().meta({ description: CLASS_ORDER_HELP }),
-    holdOut: share("share of the training images to hold out for validation, instead of a split").optional(),
+    holdOut: chance(
+      "share of the training images to hold out for validation, instead of a split; 0 holds out none",
+    ).optional(),
+    shuffleImages: count(
+      "with --stream: images that are shuffled together, divided among the micro-batches of a step",
+      "images",
+    ).default(8192),
     trainLimit: count("images to train on, drawn at random (default: all)", "images").optional(),
     limit: count("images to evaluate on, drawn at random from each split (default: all)", "images").optional(),
     trainSample: count("training images to evaluate on besides the validation split", "images").default(1000),

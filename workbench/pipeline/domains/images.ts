@@ -5,10 +5,14 @@ import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import {
   clippedNotice,
   expectClasses,
+  expectHead,
   type ImageLoader,
+  type ImageLoaderOptions,
   type ImageSet,
-  type ImageTransform,
+  type ImageStream,
+  type ImageStreamLoader,
   imageLoader,
+  imageStreamLoader,
   type TrainingTransform,
 } from "../../data/images/index.ts";
 import type { Sharing } from "../../distributed/shares.ts";
@@ -25,6 +29,7 @@ import type { CalibrationData, CalibrationRequest, Domain, OpenData, Scored, Sou
 import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
+import { checkImageStream } from "./streamed-images.ts";
 
 /** The domain of image classifiers. */
 export const imageDomain: Domain<ImageSettings> = {
@@ -34,6 +39,7 @@ export const imageDomain: Domain<ImageSettings> = {
   check(settings) {
     const { randAugment, autoAugment, colorJitter, newHead, distill, teacher, lora, loraFull } = settings;
     checkScratch(settings);
+    checkImageStream(settings);
     if (newHead && distill > 0 && teacher === undefined) {
       throw new SettingsError(
         "--new-head and --distill contradict each other, because the teacher has other classes; choose one, or give --teacher",
@@ -63,7 +69,7 @@ export const imageDomain: Domain<ImageSettings> = {
     const splits = splitsOf(settings);
     const data = yield* advisingHoldOut(fetchDataset({ name: dataset, config, splits }, context), settings);
     if (found && !settings.newHead) return { model: found, data };
-    const classes = yield* classesOf(data.folder, settings, context);
+    const classes = yield* classesOf(data, settings, context);
     if (found) return { model: { ...found, head: { classes, seed: settings.seed } }, data };
     return { model: await scratchModel(settings, { classes, cache: context.cache }), data };
   },
@@ -71,11 +77,19 @@ export const imageDomain: Domain<ImageSettings> = {
   async *open(settings, sources, context) {
     const own = await preparationOf(sources.model, settings);
     yield { kind: "stage", stage: "open images" };
-    const place = { folder: sources.data.folder, labels: own.labels };
+    const { classes, labels } = own;
+    const place = { data: sources.data, labels, head: classes };
     const sets = yield* advisingHoldOut(openImageSets(place, settings, context), settings);
-    const { classes } = own;
-    for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
-    return new ImageData({ settings, sources, sets, own });
+    try {
+      for (const images of [sets.train, sets.validation, sets.test]) {
+        if (isStream(images)) expectHead(images, { classes, advice: ADVICE });
+        else expectClasses(images, { classes, advice: ADVICE });
+      }
+      return new ImageData({ settings, sources, sets, own });
+    } catch (error) {
+      await sets.close();
+      throw error;
+    }
   },
 
   metrics: ({ metrics }, { testSplit: split }) => [
@@ -85,6 +99,8 @@ export const imageDomain: Domain<ImageSettings> = {
 };
 
 const ADVICE = "choose a model trained on these classes, or pass --new-head";
+
+const isStream = (images: ImageSet | ImageStream): images is ImageStream => "reader" in images;
 
 type Preparation = ReturnType<typeof imageSettings>;
 
@@ -103,8 +119,9 @@ class ImageData implements OpenData {
   private readonly evaluation: ReturnType<typeof evaluationOptions>;
   private readonly training: TrainingTransform;
   private readonly loaders = new Map<ImageSet, ImageLoader>();
+  private trainLoader: ImageLoader | ImageStreamLoader | undefined;
   /** loaders for which the note about clipped pixels has been shown */
-  private readonly told = new Set<ImageLoader>();
+  private readonly told = new Set<ImageLoader | ImageStreamLoader>();
   /** accuracy of the last scored model on the test split, which `conclude` reuses */
   private onTest: Accuracy | undefined;
 
@@ -116,12 +133,14 @@ class ImageData implements OpenData {
   }
 
   task(model: Model, teacher: Teacher | undefined): Task {
-    const { settings, sources, sets } = this.opened;
+    const { settings, sources } = this.opened;
     const { dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit: split } = settings;
+    // A place in a stream means nothing in other files.
+    const revision = settings.stream && sources.data.revision;
     return imageTask({
       model,
       dropPath,
-      loader: this.loaderOf(sets.train, this.training),
+      loader: this.forTraining(),
       mixup,
       cutmix,
       labelSmoothing,
@@ -132,6 +151,7 @@ class ImageData implements OpenData {
         split,
         transform: storedTransform(this.training),
         ...(dropPath !== undefined && { dropPath }),
+        ...(revision && { revision }),
       },
     });
   }
@@ -143,9 +163,9 @@ class ImageData implements OpenData {
   }
 
   async evaluate(model: Model, sharing: Sharing): Promise<Evaluation> {
-    const { trainSample: train, validation } = this.opened.sets;
+    const { trainSample, validation } = this.opened.sets;
     const values: Evaluation = {};
-    for (const [split, images] of Object.entries({ train, validation })) {
+    for (const [split, images] of Object.entries({ train: await trainSample(), validation })) {
       const { top1, loss } = await resultOf(this.scoreOn(images, model, sharing));
       values[split] = { top1, loss };
     }
@@ -153,11 +173,16 @@ class ImageData implements OpenData {
   }
 
   calibration({ samples, batch, seed }: CalibrationRequest): CalibrationData {
-    const images = this.opened.sets.someOfTrain(samples, seed);
+    const { train, someOfTrain } = this.opened.sets;
+    let images: Promise<ImageSet> | undefined;
+    const inputs = async function* (this: ImageData) {
+      images ??= someOfTrain(samples, seed);
+      yield* imageInputs(this.loaderOf(await images), { batch });
+    };
     return {
-      inputs: () => imageInputs(this.loaderOf(images), { batch }),
+      inputs: inputs.bind(this),
       forward: (model, pixels: Tensor) => classifierLogits(model, pixels as Tensor4D),
-      total: images.length,
+      total: Math.min(samples, train.length),
       unit: "images",
     };
   }
@@ -165,7 +190,7 @@ class ImageData implements OpenData {
   async *conclude(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void> {
     const { sets, settings, own } = this.opened;
     const test = this.onTest ?? (yield* this.scoreOn(sets.test, model, { signal }));
-    const train = yield* this.scoreOn(sets.trainSample, model, { signal });
+    const train = yield* this.scoreOn(await sets.trainSample(), model, { signal });
     const isOwn = sets.test !== sets.validation;
     const validation = isOwn ? yield* this.scoreOn(sets.validation, model, { signal }) : test;
     yield* this.clipped();
@@ -179,14 +204,30 @@ class ImageData implements OpenData {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.loaders.values()].map((loader) => loader.close()));
+    await this.opened.sets.close();
+    await Promise.all(this.allLoaders().map((loader) => loader.close()));
   }
 
-  private loaderOf(images: ImageSet, transform: ImageTransform = this.evaluation.transform): ImageLoader {
-    const { workers, skipBad } = this.opened.settings;
-    const loader = this.loaders.get(images) ?? imageLoader(images, { ...this.evaluation, transform, workers, skipBad });
+  private loaderOf(images: ImageSet): ImageLoader {
+    const loader = this.loaders.get(images) ?? imageLoader(images, { ...this.evaluation, ...this.reading });
     this.loaders.set(images, loader);
     return loader;
+  }
+
+  private forTraining(): ImageLoader | ImageStreamLoader {
+    const { train } = this.opened.sets;
+    const options = { ...this.evaluation, ...this.reading, transform: this.training };
+    this.trainLoader ??= isStream(train) ? imageStreamLoader(train, options) : imageLoader(train, options);
+    return this.trainLoader;
+  }
+
+  private allLoaders(): (ImageLoader | ImageStreamLoader)[] {
+    return [...this.loaders.values(), ...(this.trainLoader ? [this.trainLoader] : [])];
+  }
+
+  private get reading(): Pick<ImageLoaderOptions, "workers" | "skipBad"> {
+    const { workers, skipBad } = this.opened.settings;
+    return { workers, skipBad };
   }
 
   private scoreOn(images: ImageSet, model: Model, sharing: Sharing) {
@@ -195,7 +236,7 @@ class ImageData implements OpenData {
 
   /** One note for each set with clipped pixels. */
   private *clipped(): Generator<PipelineEvent> {
-    for (const loader of this.loaders.values()) {
+    for (const loader of this.allLoaders()) {
       const text = this.told.has(loader) ? undefined : clippedNotice(loader);
       if (text === undefined) continue;
       this.told.add(loader);

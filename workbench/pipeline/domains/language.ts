@@ -15,7 +15,7 @@ import { rowOfText, scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, text } from "../settings.ts";
 import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import { checkStream, openStream, type StreamedTexts } from "./streamed-texts.ts";
+import { checkTextStream, openTextStream, type StreamedTexts } from "./streamed-texts.ts";
 import { drawnWindows, expectContext, firstWindows, openTexts, type Texts } from "./texts.ts";
 
 /** Tokens per window, unless the settings give another number. */
@@ -28,10 +28,6 @@ export const languageSettings = z.object({
     column: text("column with the text").default("text"),
     encoding: text("encoding of text files, such as windows-1252 (default: utf-8)").optional(),
     context: count("tokens per window", "tokens").default(CONTEXT),
-    stream: z.boolean().default(false).meta({
-      description:
-        "read the training text while training, from parquet files on the disk or the Hub, instead of tokenizing it first; needs --steps, and an epoch is the whole training",
-    }),
     shuffleWindows: count("with --stream: windows that are shuffled together, at least", "windows").default(1024),
     wholeWindows: z.boolean().default(false).meta({
       description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
@@ -58,7 +54,7 @@ export type LanguageSettings = z.output<typeof languageSettings>;
 export const languageDomain: Domain<LanguageSettings> = {
   task: "text-generation",
   schema: languageSettings,
-  check: checkStream,
+  check: checkTextStream,
 
   async *fetch({ model, dataset, config, stream, trainSplit, validationSplit, testSplit }, context) {
     const splits = [trainSplit, validationSplit, testSplit].filter((split) => !stream || split !== trainSplit);
@@ -78,7 +74,7 @@ export const languageDomain: Domain<LanguageSettings> = {
       await texts.close();
     };
     try {
-      if (settings.stream) streamed = yield* openStream(settings, { data, tokenizer: model.folder, context });
+      if (settings.stream) streamed = yield* openTextStream(settings, { data, tokenizer: model.folder, context });
       const { tokenizer } = texts;
       return openData(yield* splitsOf(texts, settings, streamed), { settings, model, data, tokenizer, close });
     } catch (error) {

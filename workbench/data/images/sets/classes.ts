@@ -7,7 +7,7 @@
 
 import { Buffer } from "node:buffer";
 import { DataError, listed } from "../../errors.ts";
-import type { ImageSet } from "../types.ts";
+import type { ImageClasses, ImageSet } from "../types.ts";
 import type { RawLabel } from "./parquet-columns.ts";
 
 interface Labels {
@@ -40,7 +40,10 @@ export function labelsOf(raw: readonly RawLabel[], options: LabelsOptions): Labe
   if (names.length === raw.length) {
     const ordered = orderOf(names, options);
     const numbers = new Map(ordered.classes.map((name, i) => [name, i]));
-    const labels = Int32Array.from(names, (name, i) => numbers.get(name) ?? unknown(nameOf(i), name, ordered.classes));
+    const labels = Int32Array.from(
+      names,
+      (name, i) => numbers.get(name) ?? unknownLabel(nameOf(i), name, ordered.classes),
+    );
     return { labels, ...ordered };
   }
   if (names.length > 0) throw new DataError(dataset, "some of its labels are numbers and some are names");
@@ -49,14 +52,11 @@ export function labelsOf(raw: readonly RawLabel[], options: LabelsOptions): Labe
   }
   const numbers = raw as readonly number[];
   const least = numbers.findIndex((label) => label < 0);
-  if (least >= 0) {
-    const label = numbers[least];
-    throw new DataError(nameOf(least), `has label ${label}, so this split has no labels; choose one that has`);
-  }
+  if (least >= 0) noLabels(nameOf(least), numbers[least] as number);
   const most = numbers.reduce((sofar, label) => Math.max(sofar, label), -1);
   const classes = declared ?? Array.from({ length: most + 1 }, (_, i) => String(i));
   const above = numbers.findIndex((label) => label >= classes.length);
-  if (above >= 0) unknown(nameOf(above), numbers[above] as number, classes);
+  if (above >= 0) unknownLabel(nameOf(above), numbers[above] as number, classes);
   return { labels: Int32Array.from(numbers), classes, declared: declared !== undefined };
 }
 
@@ -70,7 +70,13 @@ function orderOf(
   return orderedClasses(declared ?? names, { order, dataset });
 }
 
-function unknown(image: string, label: RawLabel, classes: readonly string[]): never {
+/** @throws DataError, always: a label below 0 stands for none */
+export function noLabels(image: string, label: number): never {
+  throw new DataError(image, `has label ${label}, so this split has no labels; choose one that has`);
+}
+
+/** @throws DataError, always: the label of an image is none of the classes */
+export function unknownLabel(image: string, label: RawLabel, classes: readonly string[]): never {
   throw new DataError(
     image,
     `has label ${JSON.stringify(label)}, which is none of the ${classes.length} classes: ${listed(classes)}`,
@@ -100,7 +106,7 @@ interface OrderedClasses {
  * @param options.order Default `number` if the names are 0 … n − 1, else `text`
  * @throws DataError if `order` is `number` and a name is not a number
  */
-function orderedClasses(
+export function orderedClasses(
   names: readonly string[],
   { order, dataset }: { order?: ClassOrder | undefined; dataset: string },
 ): OrderedClasses {
@@ -141,12 +147,9 @@ interface ExpectClassesOptions {
  */
 export function expectClasses(
   images: ImageSet,
-  { classes, limit = images.length, advice = "choose a model trained on these classes" }: ExpectClassesOptions,
+  { classes, limit = images.length, advice = ADVICE }: ExpectClassesOptions,
 ): void {
-  if (images.declared && images.classes.length !== classes) {
-    const has = `has ${images.classes.length} classes and the model's head ${classes}`;
-    throw new DataError(images.dataset, `${has}; ${advice}`);
-  }
+  expectHead(images, { classes, advice });
   for (let i = 0; i < Math.min(limit, images.length); i++) {
     const label = images.label(i);
     if (label < classes) continue;
@@ -157,6 +160,18 @@ export function expectClasses(
   }
 }
 
+const ADVICE = "choose a model trained on these classes";
+
+/** Checks that a data set declares as many classes as a model's head has, or none. @throws DataError if it does not */
+export function expectHead(
+  images: ImageClasses,
+  { classes, advice = ADVICE }: Pick<ExpectClassesOptions, "classes" | "advice">,
+): void {
+  if (!images.declared || images.classes.length === classes) return;
+  const has = `has ${images.classes.length} classes and the model's head ${classes}`;
+  throw new DataError(images.dataset, `${has}; ${advice}`);
+}
+
 /**
  * Relabels a set with a model's labels for classes of the same names, so that a folder that lacks some classes, or
  * lists them in another order, is scored correctly.
@@ -165,12 +180,27 @@ export function expectClasses(
  *   the same classes, such as ImageNet's `n01440764` and `tench`. Duplicate names are not matched.
  */
 export function numberedAs(images: ImageSet, names: readonly string[] | undefined): ImageSet {
-  if (names === undefined || !images.declared) return images;
+  const found = renumbered(images, names);
+  if (!found) return images;
+  const { numbers, ...classes } = found;
+  return { ...images, ...classes, label: (i) => numbers[images.label(i)] as number };
+}
+
+interface Renumbered extends Pick<ImageClasses, "classes" | "classOrder"> {
+  /** number in the model by label */
+  numbers: readonly number[];
+}
+
+/** A model's labels of classes; undefined if they are as they should be, or not all of them are among the model's. */
+export function renumbered(
+  { classes, declared }: Pick<ImageClasses, "classes" | "declared">,
+  names: readonly string[] | undefined,
+): Renumbered | undefined {
+  if (names === undefined || !declared) return undefined;
   const numbers = new Map(names.map((name, number) => [name, number]));
-  const own = images.classes.map((name) => numbers.get(name));
+  const own = classes.map((name) => numbers.get(name));
   const isPartOf = numbers.size === names.length && new Set(own).size === own.length && !own.includes(undefined);
-  if (!isPartOf || (own.length === names.length && own.every((number, i) => number === i))) return images;
-  const inText = sortedNames(images.classes).every((name, i) => numbers.get(name) === i);
-  const classOrder = inText ? undefined : ("model" as const);
-  return { ...images, classes: names, classOrder, label: (i) => own[images.label(i)] as number };
+  if (!isPartOf || (own.length === names.length && own.every((number, i) => number === i))) return undefined;
+  const inText = sortedNames(classes).every((name, i) => numbers.get(name) === i);
+  return { classes: names, classOrder: inText ? undefined : "model", numbers: own as number[] };
 }

@@ -1,0 +1,120 @@
+// The parquet files of a split of images that are read while a model trains on them, on the disk or on the Hub. Only the
+// row groups that are needed next are read, and nothing is stored.
+
+import type { ParquetFile } from "../../dataset/parquet-file.ts";
+import { DataError } from "../../errors.ts";
+import { contentsOf, firstPass, type ItemStream, openLanes } from "../../stream/lanes.ts";
+import { divided, groupsIn, openStreamFile, rowGroupReader, type StreamShare } from "../../stream/stream-file.ts";
+import type { ImageClasses, ImageSet, OpenImagesOptions } from "../types.ts";
+import { type EncodedImage, encodedImages, setInMemory } from "./encoded-images.ts";
+import { type ImageColumns, imageColumns, namesInParquet, namesInReadme } from "./parquet-columns.ts";
+import { type StreamedClasses, type StreamedClassesOptions, streamedClasses } from "./streamed-classes.ts";
+
+/** Options of `openImageShards`. */
+export interface ImageShardsOptions
+  extends Pick<OpenImagesOptions, "dataset" | "split" | "imageColumn" | "labelColumn" | "signal">,
+    Pick<StreamedClassesOptions, "classOrder" | "labels" | "head"> {
+  config: string;
+  /** parquet files of the split, in order, or some of their row groups; at least one */
+  files: readonly StreamShare[];
+  /** content of the README, which may declare the classes */
+  readme?: string | undefined;
+}
+
+/** How images are read in order. */
+export interface ImageStreamOptions {
+  /** micro-batches of a step, each of which reads a lane of its own */
+  lanes: number;
+  /** seed of the order */
+  seed: number;
+  /** smallest number of images of a lane that are shuffled together. They are in memory, encoded, as are the next ones */
+  shuffled: number;
+}
+
+/** Encoded images in several lanes, each an endless sequence. */
+export interface ImageStream extends ItemStream<EncodedImage>, ImageClasses {
+  /** number of images, which are those of a pass over all lanes */
+  readonly length: number;
+}
+
+/** The images of some files, of which only the number and the classes are known before they are read. */
+export interface ImageShards extends ImageClasses {
+  /** number of images */
+  readonly length: number;
+  /** @throws DataError if there are fewer row groups than lanes */
+  stream(options: ImageStreamOptions): Promise<ImageStream>;
+  /** Reads the first images of a stream with this seed, at most `count`. */
+  first(options: { count: number; seed: number }): Promise<ImageSet>;
+  /** Reads other files with the same columns and classes: their first images in order, at most `count`. */
+  firstOf(files: readonly StreamShare[], count: number): Promise<ImageSet>;
+}
+
+/**
+ * Opens the files. Their ends are read, with the columns and the numbers of rows.
+ * @throws DataError if a file is not a parquet file or lacks a column, or classes are not known before all are read
+ */
+export async function openImageShards(options: ImageShardsOptions): Promise<ImageShards> {
+  const { dataset, split, files, signal } = options;
+  const { columns, labels, ...classes } = await columnsAndClasses(options);
+  const { image, label } = columns;
+  const check = (file: ParquetFile) => void imageColumns(file, { imageColumn: image, labelColumn: label });
+  const rowGroupsOf = rowGroupReader(check);
+  const groups = (await groupsIn(files, rowGroupsOf)).flat();
+  const length = groups.reduce((sum, { rows }) => sum + rows, 0);
+  if (length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
+  const format = encodedImages(columns, labels);
+  const contents = contentsOf(files, columns, classes.classes);
+  const lanesOf = async (of: readonly StreamShare[], { lanes, seed, shuffled }: ImageStreamOptions) => {
+    const shares = await divided(of, { lanes, rowGroupsOf });
+    return openLanes({ shares, seed, shuffled, format, signal, contents });
+  };
+  const setOf = async (
+    of: readonly StreamShare[],
+    { seed = 0, shuffled = 1, count = shuffled }: Partial<SetOptions>,
+  ) => {
+    const stream = await lanesOf(of, { lanes: 1, seed, shuffled });
+    try {
+      return setInMemory(await firstPass(stream, count), classes);
+    } finally {
+      await stream.close();
+    }
+  };
+  return {
+    ...classes,
+    length,
+    stream: async (how) => ({ ...(await lanesOf(files, how)), ...classes, length }),
+    first: ({ count, seed }) => setOf(files, { seed, shuffled: count }),
+    firstOf: (others, count) => setOf(others, { count }),
+  };
+}
+
+interface SetOptions extends Omit<ImageStreamOptions, "lanes"> {
+  count: number;
+}
+
+/** The classes of a split, as far as its first file tells them. @throws DataError as `openImageShards` does */
+export async function shardClasses(options: ImageShardsOptions): Promise<ImageClasses> {
+  const { columns: _, labels: __, ...classes } = await columnsAndClasses(options);
+  return classes;
+}
+
+interface ColumnsAndClasses extends ImageClasses {
+  columns: ImageColumns;
+  labels: Pick<StreamedClasses, "labelOf">;
+}
+
+async function columnsAndClasses(options: ImageShardsOptions): Promise<ColumnsAndClasses> {
+  const { dataset, config, split, files, readme, ...others } = options;
+  const file = await openStreamFile((files[0] as StreamShare).file);
+  try {
+    const columns = imageColumns(file, options);
+    const column = columns.label as string;
+    const inReadme = readme && namesInReadme(readme, { file: `${dataset}: README.md`, config, column });
+    const declared = inReadme || namesInParquet(file.metadata.key_value_metadata, column);
+    const named = file.columns.find(({ element }) => element.name === column)?.element.type === "BYTE_ARRAY";
+    const { labelOf, ...classes } = streamedClasses({ ...others, dataset, named, declared });
+    return { dataset, config, split, ...classes, columns, labels: { labelOf } };
+  } finally {
+    await file.close();
+  }
+}

@@ -197,9 +197,10 @@ describe("a stream of images", () => {
   });
 });
 
+const README = (names: readonly string[]) =>
+  `---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names: [${names.join(", ")}]\n---\n`;
+
 describe("classes of a stream", () => {
-  const README = (names: readonly string[]) =>
-    `---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names: [${names.join(", ")}]\n---\n`;
   const image = (count: number) => upTo(count).map((row) => ({ bytes: bytesOf(row), path: null }));
   const writeLabels = (name: string, label: string[] | bigint[]) => {
     mkdirSync(at(name, "data"), { recursive: true });
@@ -290,6 +291,65 @@ describe("a stream of images is refused in one line", () => {
     const empty = files.map(({ file }) => ({ file, groups: [] }));
     const message = await refusal(() => openImageShards({ ...options, files: empty }));
     expect(message).toMatch(/nothing: has no images in split "train": it has no rows$/);
+  });
+
+  test("for a shard that claims an impossible number of rows", async () => {
+    const rows = (count: number) => ({
+      image: upTo(count).map((row) => ({ bytes: bytesOf(row), path: null })),
+      label: upTo(count).map(BigInt),
+    });
+    const writeClaims = async (claimed: number[]) => {
+      await write("claims", [[5], [6]]);
+      writeFileSync(at("claims", "data/train-1.parquet"), parquetFile([rows(5), rows(4)], { claimed }));
+    };
+    await writeClaims([5, -4]);
+    expect(await refusal(() => open("claims"))).toMatch(/train-1\.parquet: is damaged: row group 1 has -4 rows/);
+    await writeClaims([5, 2 ** 60]);
+    expect(await refusal(() => open("claims"))).toMatch(/train-1\.parquet: is damaged: row group 1 has 1152921504606/);
+    await writeClaims([5, 1e9]);
+    const stream = await open("claims");
+    expect(stream.length).toBe(1e9 + 10);
+    const read = async () => void (await stream.reader().take(12, { step: 0, index: 0 }));
+    expect(await refusal(() => read().finally(() => stream.close()))).toMatch(
+      /train-1\.parquet: is damaged: rows 5 to /,
+    );
+  });
+
+  test("for a shard whose labels are of another kind, or of other classes, than those of the first one", async () => {
+    const declaring = (label: bigint[] | string[], names?: string[]) =>
+      parquetFile([{ image: label.map((_, row) => ({ bytes: bytesOf(row), path: null })), label }], {
+        ...(names && { entries: { huggingface: JSON.stringify({ info: { features: { label: { names } } } }) } }),
+      });
+    const both = async (first: Uint8Array, second: Uint8Array, options: Ways = {}) => {
+      mkdirSync(at("kinds", "data"), { recursive: true });
+      writeFileSync(at("kinds", "data/train-0.parquet"), first);
+      writeFileSync(at("kinds", "data/train-1.parquet"), second);
+      const stream = await open("kinds", options);
+      await stream.close();
+      return stream.classes;
+    };
+    const [numbers, names] = [declaring([0n, 1n]), declaring(["cat", "dog"])];
+    expect(await refusal(() => both(numbers, names))).toMatch(
+      /train-1\.parquet: has names in column "label", and .*train-0\.parquet has numbers; /,
+    );
+    expect(await refusal(() => both(names, numbers, { labels: ["cat", "dog"] }))).toMatch(
+      /train-1\.parquet: has numbers in column "label", and .*train-0\.parquet has names; /,
+    );
+    const [cats, dogs] = [declaring([0n, 1n], ["cat", "dog"]), declaring([0n, 1n], ["dog", "cat"])];
+    expect(await refusal(() => both(cats, dogs))).toMatch(
+      /train-1\.parquet: declares other classes than .*train-0\.parquet; .* in the README$/,
+    );
+    expect(await both(cats, numbers)).toEqual(["cat", "dog"]);
+    expect(await both(cats, dogs, { readme: README(["ant", "bee"]) })).toEqual(["ant", "bee"]);
+  });
+
+  test("for files that are not parquet", async () => {
+    await write("few", [[3], [3]]);
+    const { files: _, ...options } = shardsAt(at("few"), counted);
+    const rows = { name: "data/train.jsonl", size: 9, open: () => Promise.reject(new Error("was opened")) };
+    expect(await refusal(() => openImageShards({ ...options, files: [{ file: rows }] }))).toMatch(
+      /^data\/train\.jsonl: cannot be streamed: only parquet files can be read in parts; leave out --stream$/,
+    );
   });
 
   test("for fewer row groups than lanes", async () => {

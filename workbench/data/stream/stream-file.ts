@@ -25,8 +25,10 @@ export interface StreamShare {
 }
 
 /** Opens a file of a stream. The caller closes it. @throws DataError if it is not a parquet file */
-export const openStreamFile = async (file: StreamFile): Promise<ParquetFile> =>
-  openParquetSource(await file.open(), file.name);
+export async function openStreamFile(file: StreamFile): Promise<ParquetFile> {
+  expectParquet(file);
+  return openParquetSource(await file.open(), file.name);
+}
 
 /** A row group that has rows. */
 export interface SizedGroup {
@@ -47,7 +49,6 @@ export type RowGroupsOf = (file: StreamFile) => Promise<readonly SizedGroup[]>;
 export function rowGroupReader(check: (file: ParquetFile) => void = () => {}): RowGroupsOf {
   const known = new Map<StreamFile, Promise<SizedGroup[]>>();
   const read = async (file: StreamFile): Promise<SizedGroup[]> => {
-    expectParquet(file);
     const opened = await openStreamFile(file);
     try {
       check(opened);

@@ -1,6 +1,7 @@
 // The parquet files of a split of images that are read while a model trains on them, on the disk or on the Hub. Only the
 // row groups that are needed next are read, and nothing is stored.
 
+import { isDeepStrictEqual } from "node:util";
 import type { ParquetFile } from "../../dataset/parquet-file.ts";
 import { DataError } from "../../errors.ts";
 import { contentsOf, firstPass, type ItemStream, openLanes } from "../../stream/lanes.ts";
@@ -55,9 +56,7 @@ export interface ImageShards extends ImageClasses {
  */
 export async function openImageShards(options: ImageShardsOptions): Promise<ImageShards> {
   const { dataset, split, files, signal } = options;
-  const { columns, labels, ...classes } = await columnsAndClasses(options);
-  const { image, label } = columns;
-  const check = (file: ParquetFile) => void imageColumns(file, { imageColumn: image, labelColumn: label });
+  const { columns, labels, check, ...classes } = await columnsAndClasses(options);
   const rowGroupsOf = rowGroupReader(check);
   const groups = (await groupsIn(files, rowGroupsOf)).flat();
   const length = groups.reduce((sum, { rows }) => sum + rows, 0);
@@ -94,13 +93,15 @@ interface SetOptions extends Omit<ImageStreamOptions, "lanes"> {
 
 /** The classes of a split, as far as its first file tells them. @throws DataError as `openImageShards` does */
 export async function shardClasses(options: ImageShardsOptions): Promise<ImageClasses> {
-  const { columns: _, labels: __, ...classes } = await columnsAndClasses(options);
+  const { columns: _, labels: __, check: ___, ...classes } = await columnsAndClasses(options);
   return classes;
 }
 
 interface ColumnsAndClasses extends ImageClasses {
   columns: ImageColumns;
   labels: Pick<StreamedClasses, "labelOf">;
+  /** @throws DataError if another file does not have these columns, or other kinds of labels or classes */
+  check(file: ParquetFile): void;
 }
 
 async function columnsAndClasses(options: ImageShardsOptions): Promise<ColumnsAndClasses> {
@@ -109,12 +110,49 @@ async function columnsAndClasses(options: ImageShardsOptions): Promise<ColumnsAn
   try {
     const columns = imageColumns(file, options);
     const column = columns.label as string;
+    const first = labelsIn(file, column);
     const inReadme = readme && namesInReadme(readme, { file: `${dataset}: README.md`, config, column });
-    const declared = inReadme || namesInParquet(file.metadata.key_value_metadata, column);
-    const named = file.columns.find(({ element }) => element.name === column)?.element.type === "BYTE_ARRAY";
-    const { labelOf, ...classes } = streamedClasses({ ...others, dataset, named, declared });
-    return { dataset, config, split, ...classes, columns, labels: { labelOf } };
+    const { labelOf, ...classes } = streamedClasses({
+      ...others,
+      ...first,
+      dataset,
+      declared: inReadme || first.declared,
+    });
+    const check = (other: ParquetFile): void => {
+      imageColumns(other, { imageColumn: columns.image, labelColumn: column });
+      const expected = inReadme ? { ...first, declared: undefined } : first;
+      expectAlike(labelsIn(other, column), expected, { path: other.path, first: file.path, column });
+    };
+    return { dataset, config, split, ...classes, columns, labels: { labelOf }, check };
   } finally {
     await file.close();
   }
+}
+
+/** What a file tells of its labels before they are read. */
+function labelsIn(
+  { columns, metadata }: ParquetFile,
+  column: string,
+): Pick<StreamedClassesOptions, "named" | "declared"> {
+  return {
+    named: columns.find(({ element }) => element.name === column)?.element.type === "BYTE_ARRAY",
+    declared: namesInParquet(metadata.key_value_metadata, column),
+  };
+}
+
+type LabelsIn = ReturnType<typeof labelsIn>;
+
+/** Checks that labels of two files mean the same. Classes are compared where both declare them. @throws DataError */
+function expectAlike(
+  own: LabelsIn,
+  expected: LabelsIn,
+  { path, first, column }: { path: string; first: string; column: string },
+): void {
+  const kindOf = ({ named }: LabelsIn) => (named ? "names" : "numbers");
+  if (own.named !== expected.named) {
+    const kinds = `has ${kindOf(own)} in column ${JSON.stringify(column)}, and ${first} has ${kindOf(expected)}`;
+    throw new DataError(path, `${kinds}; write the files again with labels of one kind`);
+  }
+  if (!own.declared || !expected.declared || isDeepStrictEqual(own.declared, expected.declared)) return;
+  throw new DataError(path, `declares other classes than ${first}; declare those that hold for all in the README`);
 }

@@ -12,6 +12,7 @@ import {
   openImageShards,
   shardClasses,
 } from "../../../workbench/data/images/index.ts";
+import { lanesOf } from "../../../workbench/pipeline/domains/streamed-files.ts";
 import { COMMIT, hostileHub } from "../../hub/hostile-server.ts";
 import { pullAll } from "../../hub/pull/pulling.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
@@ -28,13 +29,17 @@ const write = (name: string, sizes: number[][]) => writeImages(at(name), sizes, 
 
 interface Ways extends Partial<ImageShardsOptions> {
   lanes?: number;
+  last?: number;
   seed?: number;
   shuffled?: number;
 }
 
-async function open(name: string, { lanes = 1, seed = 5, shuffled = 4, ...options }: Ways = {}): Promise<ImageStream> {
+async function open(
+  name: string,
+  { lanes = 1, last, seed = 5, shuffled = 4, ...options }: Ways = {},
+): Promise<ImageStream> {
   const shards = await openImageShards(shardsAt(at(name), counted, options));
-  return shards.stream({ lanes, seed, shuffled });
+  return shards.stream({ lanes, last, seed, shuffled });
 }
 
 /** The numbers of the next images of a lane, whose bytes and names are theirs. */
@@ -88,6 +93,23 @@ describe("a stream of images", () => {
     expect(passes[1]).not.toEqual(passes[2] as number[]);
     await stream.close();
     expect(counted.open).toBe(0);
+  });
+
+  test.each([
+    ["row groups", [Array(20).fill(6)]],
+    ["whole files", Array(30).fill([4])],
+  ])("has each image once an epoch if the last micro-batch of a step is smaller: %s", async (name, sizes) => {
+    const rows = await write(`uneven ${name}`, sizes);
+    const { lanes, last } = lanesOf({ batch: 10, microBatch: 4 });
+    expect([lanes, last]).toEqual([3, 0.5]);
+    const stream = await open(`uneven ${name}`, { lanes, last });
+    const reader = stream.reader();
+    const images: number[] = [];
+    for (let step = 0; step < rows / 10; step++) {
+      for (const [index, count] of [4, 4, 2].entries()) images.push(...(await taken(reader, count, { step, index })));
+    }
+    expect(sorted(images)).toEqual(upTo(rows));
+    await stream.close();
   });
 
   test("has the same order for a seed, another for another one, and shuffles no farther than it may", async () => {

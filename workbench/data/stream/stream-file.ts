@@ -81,6 +81,14 @@ const FILES_EACH = 8;
 /** From so many files on, reading the end of each, with the sizes of its row groups, would take too long. */
 const MOST_OPENED = 256;
 
+/** The lanes among which files are divided. */
+export interface LaneSizes {
+  /** micro-batches of a step, each of which reads a lane of its own */
+  lanes: number;
+  /** items that the last lane gives a step, for one of each other lane: its micro-batch may be smaller. Default 1 */
+  last?: number | undefined;
+}
+
 /**
  * Divides files over lanes: largest first, each to the lane with the fewest bytes. Few files are divided by row groups.
  * @returns for each lane what it reads, in the order of the files
@@ -88,12 +96,12 @@ const MOST_OPENED = 256;
  */
 export async function divided(
   shares: readonly StreamShare[],
-  { lanes, rowGroupsOf }: { lanes: number; rowGroupsOf: RowGroupsOf },
+  { lanes, last, rowGroupsOf }: LaneSizes & { rowGroupsOf: RowGroupsOf },
 ): Promise<StreamShare[][]> {
   for (const { file } of shares) expectParquet(file);
   if (shares.length >= lanes && (shares.length >= FILES_EACH * lanes || shares.length > MOST_OPENED)) {
     const parts = shares.map((share) => ({ bytes: share.file.size, share }));
-    return dealt(parts, lanes).map((lane) => lane.map(({ share }) => share));
+    return dealt(parts, { lanes, last }).map((lane) => lane.map(({ share }) => share));
   }
   const groups = await groupsIn(shares, rowGroupsOf);
   const parts = shares.flatMap(({ file }, i) =>
@@ -105,7 +113,7 @@ export async function divided(
       `cannot be streamed: the ${parts.length} row groups of the split are fewer than the ${lanes} micro-batches of a step, which read them in turn; leave out --stream, or give a larger --micro-batch`,
     );
   }
-  return dealt(parts, lanes).map(byFile);
+  return dealt(parts, { lanes, last }).map(byFile);
 }
 
 /**
@@ -140,10 +148,11 @@ interface GroupPart {
 }
 
 /** The parts of each lane, in their order. */
-function dealt<Part extends { bytes: number }>(parts: readonly Part[], lanes: number): Part[][] {
+function dealt<Part extends { bytes: number }>(parts: readonly Part[], { lanes, last }: LaneSizes): Part[][] {
   const laneOf = dealtBySize(
     parts.map(({ bytes }) => bytes),
     lanes,
+    last,
   );
   return Array.from({ length: lanes }, (_, lane) => parts.filter((_part, i) => laneOf[i] === lane));
 }

@@ -5,7 +5,14 @@ import { isDeepStrictEqual } from "node:util";
 import type { ParquetFile } from "../../dataset/parquet-file.ts";
 import { DataError } from "../../errors.ts";
 import { contentsOf, firstPass, type ItemStream, openLanes } from "../../stream/lanes.ts";
-import { divided, groupsIn, openStreamFile, rowGroupReader, type StreamShare } from "../../stream/stream-file.ts";
+import {
+  divided,
+  groupsIn,
+  type LaneSizes,
+  openStreamFile,
+  rowGroupReader,
+  type StreamShare,
+} from "../../stream/stream-file.ts";
 import type { ImageClasses, ImageSet, OpenImagesOptions } from "../types.ts";
 import { type EncodedImage, encodedImages, setInMemory } from "./encoded-images.ts";
 import { type ImageColumns, imageColumns, namesInParquet, namesInReadme } from "./parquet-columns.ts";
@@ -23,9 +30,7 @@ export interface ImageShardsOptions
 }
 
 /** How images are read in order. */
-export interface ImageStreamOptions {
-  /** micro-batches of a step, each of which reads a lane of its own */
-  lanes: number;
+export interface ImageStreamOptions extends LaneSizes {
   /** seed of the order */
   seed: number;
   /** smallest number of images of a lane that are shuffled together. They are in memory, encoded, as are the next ones */
@@ -63,8 +68,8 @@ export async function openImageShards(options: ImageShardsOptions): Promise<Imag
   if (length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
   const format = encodedImages(columns, labels);
   const contents = contentsOf(files, columns, classes.classes);
-  const lanesOf = async (of: readonly StreamShare[], { lanes, seed, shuffled }: ImageStreamOptions) => {
-    const shares = await divided(of, { lanes, rowGroupsOf });
+  const lanesOf = async (of: readonly StreamShare[], { seed, shuffled, ...sizes }: ImageStreamOptions) => {
+    const shares = await divided(of, { ...sizes, rowGroupsOf });
     return openLanes({ shares, seed, shuffled, format, signal, contents });
   };
   const setOf = async (
@@ -87,7 +92,7 @@ export async function openImageShards(options: ImageShardsOptions): Promise<Imag
   };
 }
 
-interface SetOptions extends Omit<ImageStreamOptions, "lanes"> {
+interface SetOptions extends Omit<ImageStreamOptions, keyof LaneSizes> {
   count: number;
 }
 

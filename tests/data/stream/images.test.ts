@@ -12,6 +12,7 @@ import {
   openImageShards,
   shardClasses,
 } from "../../../workbench/data/images/index.ts";
+import { holdOutLast } from "../../../workbench/data/index.ts";
 import { lanesOf } from "../../../workbench/pipeline/domains/streamed-files.ts";
 import { COMMIT, hostileHub } from "../../hub/hostile-server.ts";
 import { pullAll } from "../../hub/pull/pulling.ts";
@@ -179,6 +180,19 @@ describe("a stream of images", () => {
     expect(await numbersOf(6, 2)).not.toEqual(some);
     expect(sorted(await numbersOf(1000, 1))).toEqual(upTo(rows));
     expect(counted.open).toBe(0);
+  });
+
+  test("holds out the last row group that has rows", async () => {
+    const rows = await write("held", [[4, 4], [1]]);
+    const none = { image: [{ bytes: bytesOf(1), path: null }], label: [1n] };
+    writeFileSync(at("held", "data/train-1.parquet"), parquetFile([none], { claimed: [0] }));
+    const { files, ...options } = shardsAt(at("held"), counted);
+    const { held, rest } = await holdOutLast(files.map(({ file }) => file));
+    const shards = await openImageShards({ ...options, files: rest });
+    const [trained, evaluated] = [await shards.first({ count: 100, seed: 1 }), await shards.firstOf([held], 100)];
+    expect(upTo(evaluated.length).map((i) => evaluated.label(i))).toEqual([4, 5, 6, 7]);
+    expect(sorted(upTo(trained.length).map((i) => trained.label(i)))).toEqual([0, 1, 2, 3]);
+    expect([rows, shards.length, counted.open]).toEqual([9, 4, 0]);
   });
 
   test("comes from a Hub by ranges, of which each lane asks for its own row groups only", async () => {

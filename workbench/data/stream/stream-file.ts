@@ -117,13 +117,16 @@ export async function divided(
 }
 
 /**
- * Holds out the last row group of the last file.
+ * Holds out the last row group of the last file that has rows. Files after it are left out.
  * @throws DataError if it is the only one
  */
 export async function holdOutLast(files: readonly StreamFile[]): Promise<{ held: StreamShare; rest: StreamShare[] }> {
-  const last = files.at(-1) as StreamFile;
-  const others = files.slice(0, -1).map((file) => ({ file }));
-  const numbers = (await rowGroupReader()(last)).map(({ group }) => group);
+  const rowGroupsOf = rowGroupReader();
+  let end = files.length;
+  while (end > 1 && (await rowGroupsOf(files[end - 1] as StreamFile)).length === 0) end--;
+  const last = files[end - 1] as StreamFile;
+  const others = files.slice(0, end - 1).map((file) => ({ file }));
+  const numbers = (await rowGroupsOf(last)).map(({ group }) => group);
   const held = { file: last, groups: numbers.slice(-1) };
   if (numbers.length > 1) return { held, rest: [...others, { file: last, groups: numbers.slice(0, -1) }] };
   if (others.length > 0) return { held, rest: others };

@@ -15,6 +15,11 @@ import { hubFetch } from "../request/hub-fetch.ts";
  * the header.
  */
 const LEAST_BYTES = 2 ** 16;
+/**
+ * Largest request in bytes. A longer range, such as the images of a row group, takes several: an answer is repeated as a
+ * whole if its connection breaks, and hubFetch refuses very long ones.
+ */
+const MOST_BYTES = 2 ** 26;
 
 /** A byte source whose reads throw HubError. */
 export function remoteFile(file: RepoFile, commit: string, context: RequestContext): ByteSource {
@@ -34,10 +39,18 @@ export function remoteFile(file: RepoFile, commit: string, context: RequestConte
     if (!wrong) return bytes;
     throw new HubError("corrupt", `${name} arrived damaged from ${hostOf(context.access)} (${wrong}); try again`);
   };
+  const fetchLong = async (start: number, length: number) => {
+    const whole = new Uint8Array(length);
+    for (let at = 0; at < length; at += MOST_BYTES)
+      whole.set(await fetchRange(start + at, Math.min(MOST_BYTES, length - at)), at);
+    return whole;
+  };
   const read = async (start: number, length: number) => {
     if (start + length > file.size) throw new HubError("corrupt", `${name} ends at byte ${file.size}`);
+    // What is long is not kept, as the caller has it.
+    if (length > LEAST_BYTES) return fetchLong(start, length);
     if (start < near.start || start + length > near.start + near.bytes.byteLength) {
-      near = { start, bytes: await fetchRange(start, Math.min(Math.max(length, LEAST_BYTES), file.size - start)) };
+      near = { start, bytes: await fetchRange(start, Math.min(LEAST_BYTES, file.size - start)) };
     }
     return near.bytes.slice(start - near.start, start - near.start + length);
   };

@@ -22,14 +22,20 @@ interface ParquetOptions {
   codec?: keyof typeof CODECS;
   /** of the file's metadata */
   entries?: Record<string, string>;
+  /** rows that the metadata claim of each row group. Default: those it has */
+  claimed?: readonly number[];
 }
 
 /** @param groups values by column, a record a row group */
 export function parquetFile(groups: Columns[], options: keyof typeof CODECS | ParquetOptions = {}): Uint8Array {
-  const { codec = "none", entries = {} } = typeof options === "string" ? { codec: options } : options;
+  const {
+    codec = "none",
+    entries = {},
+    claimed = groups.map(rowsIn),
+  } = typeof options === "string" ? { codec: options } : options;
   const parts: Uint8Array[] = [utf8("PAR1")];
   let offset = 4;
-  const rowGroups = groups.map((columns) => {
+  const rowGroups = groups.map((columns, i) => {
     let bytes = 0;
     const chunks = leavesOf(columns).map(({ path, values }) => {
       const [number, compress] = CODECS[codec];
@@ -58,7 +64,7 @@ export function parquetFile(groups: Columns[], options: keyof typeof CODECS | Pa
       );
       return struct([2, i64(place)], [3, about]);
     });
-    return struct([1, list(chunks)], [2, i64(bytes)], [3, i64(rowsIn(columns))]);
+    return struct([1, list(chunks)], [2, i64(bytes)], [3, i64(claimed[i] as number)]);
   });
   const first = groups[0] as Columns;
   const columns = Object.entries(first).flatMap(([name, values]) => [
@@ -66,7 +72,7 @@ export function parquetFile(groups: Columns[], options: keyof typeof CODECS | Pa
     ...leavesOf({ [name]: values }).map(({ path, values: leaf }) => element(path.at(-1) as string, leaf)),
   ]);
   const schema = [struct([4, binary("schema")], [5, i32(Object.keys(first).length)]), ...columns];
-  const rows = groups.reduce((sum, group) => sum + rowsIn(group), 0);
+  const rows = claimed.reduce((sum, count) => sum + count, 0);
   const pairs = Object.entries(entries).map(([key, value]) => struct([1, binary(key)], [2, binary(value)]));
   const footer = Uint8Array.from(
     struct(
@@ -139,7 +145,7 @@ function varint(value: number): number[] {
   return value < 128 ? [value] : [(value % 128) + 128, ...varint(Math.floor(value / 128))];
 }
 const i32 = (value: number): Value => ({ type: 5, bytes: varint(2 * value) });
-const i64 = (value: number): Value => ({ type: 6, bytes: varint(2 * value) });
+const i64 = (value: number): Value => ({ type: 6, bytes: varint(value < 0 ? -2 * value - 1 : 2 * value) });
 const binary = (text: string): Value => ({ type: 8, bytes: [...varint(utf8(text).length), ...utf8(text)] });
 const list = (values: Value[]): Value => ({
   type: 9,

@@ -75,6 +75,7 @@ test("variables are dealt by size: the largest first, each to the rank that has 
   expect(dealtBySize([10, 40, 39, 12, 30], 2)).toEqual([0, 0, 1, 0, 1]);
   expect(dealtBySize([5, 5, 5], 2)).toEqual([0, 1, 0]);
   expect(dealtBySize([], 3)).toEqual([]);
+  expect(dealtBySize([1, 1, 1, 1, 1, 1], 2, 0.5)).toEqual([0, 1, 0, 0, 1, 0]);
 });
 
 test("no rank owns more than its share and one variable, and each variable has one owner, whatever their order", () => {

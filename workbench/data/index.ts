@@ -8,7 +8,7 @@ export { dataFilePatterns, splitFiles } from "./dataset/split-files.ts";
 export { DataError, MissingSplitError } from "./errors.ts";
 export { firstPass } from "./stream/lanes.ts";
 export { openTokenStream, type TokenStream, type TokenStreamOptions } from "./stream/open-token-stream.ts";
-export { expectRows, holdOutLast, type StreamFile, type StreamShare } from "./stream/stream-file.ts";
+export { expectRows, holdOutLast, type LaneSizes, type StreamFile, type StreamShare } from "./stream/stream-file.ts";
 export { type TextStream, textStream } from "./text-stream.ts";
 export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
 export { openTextTokens } from "./tokens/open-text-tokens.ts";

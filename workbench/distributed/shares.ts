@@ -19,14 +19,15 @@ export const isOwn = (ranks: ProcessGroup | undefined, piece: number): boolean =
  * Deals pieces such that all processes have about the same: the largest first, each to the process that has least.
  * @param sizes of the pieces. Pieces of one size are dealt in their order
  * @param count of the processes
+ * @param last what the last process gets, for one of each other. Default 1
  * @returns the rank of each piece
  */
-export function dealtBySize(sizes: readonly number[], count: number): number[] {
+export function dealtBySize(sizes: readonly number[], count: number, last = 1): number[] {
   const loads = new Array<number>(count).fill(0);
   const ranks = new Array<number>(sizes.length);
   for (const [piece, size] of [...sizes.entries()].sort(([, a], [, b]) => b - a)) {
     const rank = loads.indexOf(Math.min(...loads));
-    (loads[rank] as number) += size;
+    (loads[rank] as number) += rank === count - 1 ? size / last : size;
     ranks[piece] = rank;
   }
   return ranks;

@@ -12,6 +12,8 @@ import {
   openImageShards,
   shardClasses,
 } from "../../../workbench/data/images/index.ts";
+import { holdOutLast } from "../../../workbench/data/index.ts";
+import { lanesOf } from "../../../workbench/pipeline/domains/streamed-files.ts";
 import { COMMIT, hostileHub } from "../../hub/hostile-server.ts";
 import { pullAll } from "../../hub/pull/pulling.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
@@ -28,13 +30,17 @@ const write = (name: string, sizes: number[][]) => writeImages(at(name), sizes, 
 
 interface Ways extends Partial<ImageShardsOptions> {
   lanes?: number;
+  last?: number;
   seed?: number;
   shuffled?: number;
 }
 
-async function open(name: string, { lanes = 1, seed = 5, shuffled = 4, ...options }: Ways = {}): Promise<ImageStream> {
+async function open(
+  name: string,
+  { lanes = 1, last, seed = 5, shuffled = 4, ...options }: Ways = {},
+): Promise<ImageStream> {
   const shards = await openImageShards(shardsAt(at(name), counted, options));
-  return shards.stream({ lanes, seed, shuffled });
+  return shards.stream({ lanes, last, seed, shuffled });
 }
 
 /** The numbers of the next images of a lane, whose bytes and names are theirs. */
@@ -88,6 +94,23 @@ describe("a stream of images", () => {
     expect(passes[1]).not.toEqual(passes[2] as number[]);
     await stream.close();
     expect(counted.open).toBe(0);
+  });
+
+  test.each([
+    ["row groups", [Array(20).fill(6)]],
+    ["whole files", Array(30).fill([4])],
+  ])("has each image once an epoch if the last micro-batch of a step is smaller: %s", async (name, sizes) => {
+    const rows = await write(`uneven ${name}`, sizes);
+    const { lanes, last } = lanesOf({ batch: 10, microBatch: 4 });
+    expect([lanes, last]).toEqual([3, 0.5]);
+    const stream = await open(`uneven ${name}`, { lanes, last });
+    const reader = stream.reader();
+    const images: number[] = [];
+    for (let step = 0; step < rows / 10; step++) {
+      for (const [index, count] of [4, 4, 2].entries()) images.push(...(await taken(reader, count, { step, index })));
+    }
+    expect(sorted(images)).toEqual(upTo(rows));
+    await stream.close();
   });
 
   test("has the same order for a seed, another for another one, and shuffles no farther than it may", async () => {
@@ -159,6 +182,19 @@ describe("a stream of images", () => {
     expect(counted.open).toBe(0);
   });
 
+  test("holds out the last row group that has rows", async () => {
+    const rows = await write("held", [[4, 4], [1]]);
+    const none = { image: [{ bytes: bytesOf(1), path: null }], label: [1n] };
+    writeFileSync(at("held", "data/train-1.parquet"), parquetFile([none], { claimed: [0] }));
+    const { files, ...options } = shardsAt(at("held"), counted);
+    const { held, rest } = await holdOutLast(files.map(({ file }) => file));
+    const shards = await openImageShards({ ...options, files: rest });
+    const [trained, evaluated] = [await shards.first({ count: 100, seed: 1 }), await shards.firstOf([held], 100)];
+    expect(upTo(evaluated.length).map((i) => evaluated.label(i))).toEqual([4, 5, 6, 7]);
+    expect(sorted(upTo(trained.length).map((i) => trained.label(i)))).toEqual([0, 1, 2, 3]);
+    expect([rows, shards.length, counted.open]).toEqual([9, 4, 0]);
+  });
+
   test("comes from a Hub by ranges, of which each lane asks for its own row groups only", async () => {
     const rows = 40;
     const large = (row: number) => bytesOf(row, 20_000);
@@ -197,9 +233,10 @@ describe("a stream of images", () => {
   });
 });
 
+const README = (names: readonly string[]) =>
+  `---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names: [${names.join(", ")}]\n---\n`;
+
 describe("classes of a stream", () => {
-  const README = (names: readonly string[]) =>
-    `---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names: [${names.join(", ")}]\n---\n`;
   const image = (count: number) => upTo(count).map((row) => ({ bytes: bytesOf(row), path: null }));
   const writeLabels = (name: string, label: string[] | bigint[]) => {
     mkdirSync(at(name, "data"), { recursive: true });
@@ -290,6 +327,65 @@ describe("a stream of images is refused in one line", () => {
     const empty = files.map(({ file }) => ({ file, groups: [] }));
     const message = await refusal(() => openImageShards({ ...options, files: empty }));
     expect(message).toMatch(/nothing: has no images in split "train": it has no rows$/);
+  });
+
+  test("for a shard that claims an impossible number of rows", async () => {
+    const rows = (count: number) => ({
+      image: upTo(count).map((row) => ({ bytes: bytesOf(row), path: null })),
+      label: upTo(count).map(BigInt),
+    });
+    const writeClaims = async (claimed: number[]) => {
+      await write("claims", [[5], [6]]);
+      writeFileSync(at("claims", "data/train-1.parquet"), parquetFile([rows(5), rows(4)], { claimed }));
+    };
+    await writeClaims([5, -4]);
+    expect(await refusal(() => open("claims"))).toMatch(/train-1\.parquet: is damaged: row group 1 has -4 rows/);
+    await writeClaims([5, 2 ** 60]);
+    expect(await refusal(() => open("claims"))).toMatch(/train-1\.parquet: is damaged: row group 1 has 1152921504606/);
+    await writeClaims([5, 1e9]);
+    const stream = await open("claims");
+    expect(stream.length).toBe(1e9 + 10);
+    const read = async () => void (await stream.reader().take(12, { step: 0, index: 0 }));
+    expect(await refusal(() => read().finally(() => stream.close()))).toMatch(
+      /train-1\.parquet: is damaged: rows 5 to /,
+    );
+  });
+
+  test("for a shard whose labels are of another kind, or of other classes, than those of the first one", async () => {
+    const declaring = (label: bigint[] | string[], names?: string[]) =>
+      parquetFile([{ image: label.map((_, row) => ({ bytes: bytesOf(row), path: null })), label }], {
+        ...(names && { entries: { huggingface: JSON.stringify({ info: { features: { label: { names } } } }) } }),
+      });
+    const both = async (first: Uint8Array, second: Uint8Array, options: Ways = {}) => {
+      mkdirSync(at("kinds", "data"), { recursive: true });
+      writeFileSync(at("kinds", "data/train-0.parquet"), first);
+      writeFileSync(at("kinds", "data/train-1.parquet"), second);
+      const stream = await open("kinds", options);
+      await stream.close();
+      return stream.classes;
+    };
+    const [numbers, names] = [declaring([0n, 1n]), declaring(["cat", "dog"])];
+    expect(await refusal(() => both(numbers, names))).toMatch(
+      /train-1\.parquet: has names in column "label", and .*train-0\.parquet has numbers; /,
+    );
+    expect(await refusal(() => both(names, numbers, { labels: ["cat", "dog"] }))).toMatch(
+      /train-1\.parquet: has numbers in column "label", and .*train-0\.parquet has names; /,
+    );
+    const [cats, dogs] = [declaring([0n, 1n], ["cat", "dog"]), declaring([0n, 1n], ["dog", "cat"])];
+    expect(await refusal(() => both(cats, dogs))).toMatch(
+      /train-1\.parquet: declares other classes than .*train-0\.parquet; .* in the README$/,
+    );
+    expect(await both(cats, numbers)).toEqual(["cat", "dog"]);
+    expect(await both(cats, dogs, { readme: README(["ant", "bee"]) })).toEqual(["ant", "bee"]);
+  });
+
+  test("for files that are not parquet", async () => {
+    await write("few", [[3], [3]]);
+    const { files: _, ...options } = shardsAt(at("few"), counted);
+    const rows = { name: "data/train.jsonl", size: 9, open: () => Promise.reject(new Error("was opened")) };
+    expect(await refusal(() => openImageShards({ ...options, files: [{ file: rows }] }))).toMatch(
+      /^data\/train\.jsonl: cannot be streamed: only parquet files can be read in parts; leave out --stream$/,
+    );
   });
 
   test("for fewer row groups than lanes", async () => {

@@ -58,6 +58,9 @@ export async function openParquetSource(source: ByteSource, path: string): Promi
       rows: Number(group.num_rows),
       bytes: Number(group.total_byte_size),
     }));
+    const bad = rowGroups.findIndex(({ rows }) => !Number.isSafeInteger(rows) || rows < 0);
+    if (bad >= 0)
+      throw new DataError(path, `is damaged: row group ${bad} has ${rowGroups[bad]?.rows} rows; fetch it again`);
     const endOf = (group: number) => rowGroups.slice(0, group + 1).reduce((sum, { rows }) => sum + rows, 0);
     return {
       path,

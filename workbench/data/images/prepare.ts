@@ -78,8 +78,8 @@ async function pixelsOf(
 }
 
 /**
- * Reads the encoded bytes of an image, unless they are given. The file is opened for every image: a data set may have more files than the
- * threads of a process may hold open, and opening one costs little compared with decoding.
+ * Reads the encoded bytes of an image, unless they are given. The file is opened for every image: a data set may have
+ * more files than the threads of a process may hold open, and opening one costs little compared with decoding.
  * @throws DataError if the file does not exist or is too short
  */
 export async function readImage(place: ImagePlace): Promise<Uint8Array<ArrayBuffer>> {

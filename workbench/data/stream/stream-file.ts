@@ -25,8 +25,10 @@ export interface StreamShare {
 }
 
 /** Opens a file of a stream. The caller closes it. @throws DataError if it is not a parquet file */
-export const openStreamFile = async (file: StreamFile): Promise<ParquetFile> =>
-  openParquetSource(await file.open(), file.name);
+export async function openStreamFile(file: StreamFile): Promise<ParquetFile> {
+  expectParquet(file);
+  return openParquetSource(await file.open(), file.name);
+}
 
 /** A row group that has rows. */
 export interface SizedGroup {
@@ -47,7 +49,6 @@ export type RowGroupsOf = (file: StreamFile) => Promise<readonly SizedGroup[]>;
 export function rowGroupReader(check: (file: ParquetFile) => void = () => {}): RowGroupsOf {
   const known = new Map<StreamFile, Promise<SizedGroup[]>>();
   const read = async (file: StreamFile): Promise<SizedGroup[]> => {
-    expectParquet(file);
     const opened = await openStreamFile(file);
     try {
       check(opened);
@@ -80,6 +81,14 @@ const FILES_EACH = 8;
 /** From so many files on, reading the end of each, with the sizes of its row groups, would take too long. */
 const MOST_OPENED = 256;
 
+/** The lanes among which files are divided. */
+export interface LaneSizes {
+  /** micro-batches of a step, each of which reads a lane of its own */
+  lanes: number;
+  /** items that the last lane gives a step, for one of each other lane: its micro-batch may be smaller. Default 1 */
+  last?: number | undefined;
+}
+
 /**
  * Divides files over lanes: largest first, each to the lane with the fewest bytes. Few files are divided by row groups.
  * @returns for each lane what it reads, in the order of the files
@@ -87,12 +96,12 @@ const MOST_OPENED = 256;
  */
 export async function divided(
   shares: readonly StreamShare[],
-  { lanes, rowGroupsOf }: { lanes: number; rowGroupsOf: RowGroupsOf },
+  { lanes, last, rowGroupsOf }: LaneSizes & { rowGroupsOf: RowGroupsOf },
 ): Promise<StreamShare[][]> {
   for (const { file } of shares) expectParquet(file);
   if (shares.length >= lanes && (shares.length >= FILES_EACH * lanes || shares.length > MOST_OPENED)) {
     const parts = shares.map((share) => ({ bytes: share.file.size, share }));
-    return dealt(parts, lanes).map((lane) => lane.map(({ share }) => share));
+    return dealt(parts, { lanes, last }).map((lane) => lane.map(({ share }) => share));
   }
   const groups = await groupsIn(shares, rowGroupsOf);
   const parts = shares.flatMap(({ file }, i) =>
@@ -104,17 +113,20 @@ export async function divided(
       `cannot be streamed: the ${parts.length} row groups of the split are fewer than the ${lanes} micro-batches of a step, which read them in turn; leave out --stream, or give a larger --micro-batch`,
     );
   }
-  return dealt(parts, lanes).map(byFile);
+  return dealt(parts, { lanes, last }).map(byFile);
 }
 
 /**
- * Holds out the last row group of the last file.
+ * Holds out the last row group of the last file that has rows. Files after it are left out.
  * @throws DataError if it is the only one
  */
 export async function holdOutLast(files: readonly StreamFile[]): Promise<{ held: StreamShare; rest: StreamShare[] }> {
-  const last = files.at(-1) as StreamFile;
-  const others = files.slice(0, -1).map((file) => ({ file }));
-  const numbers = (await rowGroupReader()(last)).map(({ group }) => group);
+  const rowGroupsOf = rowGroupReader();
+  let end = files.length;
+  while (end > 1 && (await rowGroupsOf(files[end - 1] as StreamFile)).length === 0) end--;
+  const last = files[end - 1] as StreamFile;
+  const others = files.slice(0, end - 1).map((file) => ({ file }));
+  const numbers = (await rowGroupsOf(last)).map(({ group }) => group);
   const held = { file: last, groups: numbers.slice(-1) };
   if (numbers.length > 1) return { held, rest: [...others, { file: last, groups: numbers.slice(0, -1) }] };
   if (others.length > 0) return { held, rest: others };
@@ -139,10 +151,11 @@ interface GroupPart {
 }
 
 /** The parts of each lane, in their order. */
-function dealt<Part extends { bytes: number }>(parts: readonly Part[], lanes: number): Part[][] {
+function dealt<Part extends { bytes: number }>(parts: readonly Part[], { lanes, last }: LaneSizes): Part[][] {
   const laneOf = dealtBySize(
     parts.map(({ bytes }) => bytes),
     lanes,
+    last,
   );
   return Array.from({ length: lanes }, (_, lane) => parts.filter((_part, i) => laneOf[i] === lane));
 }

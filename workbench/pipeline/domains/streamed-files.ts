@@ -10,6 +10,7 @@ import {
   DataError,
   expectRows,
   holdOutLast,
+  type LaneSizes,
   pathsIn,
   type StreamFile,
   type StreamShare,
@@ -70,10 +71,14 @@ export async function streamedFiles(
   return { ...found, ...parts, signal };
 }
 
-/** The micro-batches of a step, each of which reads a lane. @param items in an epoch, which a step does not exceed */
-export function lanesOf({ batch, microBatch }: ExperimentSettings, items = Infinity): number {
-  const each = Math.min(batch, items);
-  return Math.ceil(each / Math.min(microBatch, each));
+/** The lanes of the micro-batches of a step. @param items in an epoch, which a step does not exceed */
+export function lanesOf(
+  { batch, microBatch }: Pick<ExperimentSettings, "batch" | "microBatch">,
+  items = Infinity,
+): Required<LaneSizes> {
+  const all = Math.min(batch, items);
+  const each = Math.min(microBatch, all);
+  return { lanes: Math.ceil(all / each), last: (all % each || each) / each };
 }
 
 /** The event that they are opened. @param counts.images their number, if they are images */

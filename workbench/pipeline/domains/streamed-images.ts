@@ -35,8 +35,9 @@ export async function* streamedTraining(
   const files = await streamedFiles(data, settings, context);
   const shards = await openImageShards({ ...shardsOf(files, settings), labels, head });
   const evaluated = files.held && (await shards.firstOf([files.held], limit));
-  const lanes = lanesOf(settings, shards.length);
-  const train = await shards.stream({ lanes, seed, shuffled: Math.ceil(shuffleImages / lanes) });
+  const sizes = lanesOf(settings, shards.length);
+  const { lanes } = sizes;
+  const train = await shards.stream({ ...sizes, seed, shuffled: Math.ceil(shuffleImages / lanes) });
   yield streamEvent(files, { lanes, images: shards.length });
   const notice = classOrderNotice(shards);
   if (notice !== undefined) yield { kind: "note", text: notice };

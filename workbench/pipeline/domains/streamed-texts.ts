@@ -43,7 +43,8 @@ export async function* openTextStream(
   const { steps = 0, calibrationContext = length } = settings;
   const files = await streamedFiles(data, settings, context);
   const { rest, held, signal } = files;
-  const lanes = lanesOf(settings);
+  // Places in checkpoints of texts are those of lanes that have as much each.
+  const { lanes } = lanesOf(settings);
   const how = { files: rest, column, tokenizer, signal };
   const evaluated = held && (await heldWindows({ ...how, files: [held] }, settings));
   const stream = await openTokenStream({ ...how, lanes, context: length, seed, shuffled });

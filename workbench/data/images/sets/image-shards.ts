@@ -1,10 +1,18 @@
 // The parquet files of a split of images that are read while a model trains on them, on the disk or on the Hub. Only the
 // row groups that are needed next are read, and nothing is stored.
 
+import { isDeepStrictEqual } from "node:util";
 import type { ParquetFile } from "../../dataset/parquet-file.ts";
 import { DataError } from "../../errors.ts";
 import { contentsOf, firstPass, type ItemStream, openLanes } from "../../stream/lanes.ts";
-import { divided, groupsIn, openStreamFile, rowGroupReader, type StreamShare } from "../../stream/stream-file.ts";
+import {
+  divided,
+  groupsIn,
+  type LaneSizes,
+  openStreamFile,
+  rowGroupReader,
+  type StreamShare,
+} from "../../stream/stream-file.ts";
 import type { ImageClasses, ImageSet, OpenImagesOptions } from "../types.ts";
 import { type EncodedImage, encodedImages, setInMemory } from "./encoded-images.ts";
 import { type ImageColumns, imageColumns, namesInParquet, namesInReadme } from "./parquet-columns.ts";
@@ -22,9 +30,7 @@ export interface ImageShardsOptions
 }
 
 /** How images are read in order. */
-export interface ImageStreamOptions {
-  /** micro-batches of a step, each of which reads a lane of its own */
-  lanes: number;
+export interface ImageStreamOptions extends LaneSizes {
   /** seed of the order */
   seed: number;
   /** smallest number of images of a lane that are shuffled together. They are in memory, encoded, as are the next ones */
@@ -55,17 +61,15 @@ export interface ImageShards extends ImageClasses {
  */
 export async function openImageShards(options: ImageShardsOptions): Promise<ImageShards> {
   const { dataset, split, files, signal } = options;
-  const { columns, labels, ...classes } = await columnsAndClasses(options);
-  const { image, label } = columns;
-  const check = (file: ParquetFile) => void imageColumns(file, { imageColumn: image, labelColumn: label });
+  const { columns, labels, check, ...classes } = await columnsAndClasses(options);
   const rowGroupsOf = rowGroupReader(check);
   const groups = (await groupsIn(files, rowGroupsOf)).flat();
   const length = groups.reduce((sum, { rows }) => sum + rows, 0);
   if (length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
   const format = encodedImages(columns, labels);
   const contents = contentsOf(files, columns, classes.classes);
-  const lanesOf = async (of: readonly StreamShare[], { lanes, seed, shuffled }: ImageStreamOptions) => {
-    const shares = await divided(of, { lanes, rowGroupsOf });
+  const lanesOf = async (of: readonly StreamShare[], { seed, shuffled, ...sizes }: ImageStreamOptions) => {
+    const shares = await divided(of, { ...sizes, rowGroupsOf });
     return openLanes({ shares, seed, shuffled, format, signal, contents });
   };
   const setOf = async (
@@ -88,19 +92,21 @@ export async function openImageShards(options: ImageShardsOptions): Promise<Imag
   };
 }
 
-interface SetOptions extends Omit<ImageStreamOptions, "lanes"> {
+interface SetOptions extends Omit<ImageStreamOptions, keyof LaneSizes> {
   count: number;
 }
 
 /** The classes of a split, as far as its first file tells them. @throws DataError as `openImageShards` does */
 export async function shardClasses(options: ImageShardsOptions): Promise<ImageClasses> {
-  const { columns: _, labels: __, ...classes } = await columnsAndClasses(options);
+  const { columns: _, labels: __, check: ___, ...classes } = await columnsAndClasses(options);
   return classes;
 }
 
 interface ColumnsAndClasses extends ImageClasses {
   columns: ImageColumns;
   labels: Pick<StreamedClasses, "labelOf">;
+  /** @throws DataError if another file does not have these columns, or other kinds of labels or classes */
+  check(file: ParquetFile): void;
 }
 
 async function columnsAndClasses(options: ImageShardsOptions): Promise<ColumnsAndClasses> {
@@ -109,12 +115,49 @@ async function columnsAndClasses(options: ImageShardsOptions): Promise<ColumnsAn
   try {
     const columns = imageColumns(file, options);
     const column = columns.label as string;
+    const first = labelsIn(file, column);
     const inReadme = readme && namesInReadme(readme, { file: `${dataset}: README.md`, config, column });
-    const declared = inReadme || namesInParquet(file.metadata.key_value_metadata, column);
-    const named = file.columns.find(({ element }) => element.name === column)?.element.type === "BYTE_ARRAY";
-    const { labelOf, ...classes } = streamedClasses({ ...others, dataset, named, declared });
-    return { dataset, config, split, ...classes, columns, labels: { labelOf } };
+    const { labelOf, ...classes } = streamedClasses({
+      ...others,
+      ...first,
+      dataset,
+      declared: inReadme || first.declared,
+    });
+    const check = (other: ParquetFile): void => {
+      imageColumns(other, { imageColumn: columns.image, labelColumn: column });
+      const expected = inReadme ? { ...first, declared: undefined } : first;
+      expectAlike(labelsIn(other, column), expected, { path: other.path, first: file.path, column });
+    };
+    return { dataset, config, split, ...classes, columns, labels: { labelOf }, check };
   } finally {
     await file.close();
   }
+}
+
+/** What a file tells of its labels before they are read. */
+function labelsIn(
+  { columns, metadata }: ParquetFile,
+  column: string,
+): Pick<StreamedClassesOptions, "named" | "declared"> {
+  return {
+    named: columns.find(({ element }) => element.name === column)?.element.type === "BYTE_ARRAY",
+    declared: namesInParquet(metadata.key_value_metadata, column),
+  };
+}
+
+type LabelsIn = ReturnType<typeof labelsIn>;
+
+/** Checks that labels of two files mean the same. Classes are compared where both declare them. @throws DataError */
+function expectAlike(
+  own: LabelsIn,
+  expected: LabelsIn,
+  { path, first, column }: { path: string; first: string; column: string },
+): void {
+  const kindOf = ({ named }: LabelsIn) => (named ? "names" : "numbers");
+  if (own.named !== expected.named) {
+    const kinds = `has ${kindOf(own)} in column ${JSON.stringify(column)}, and ${first} has ${kindOf(expected)}`;
+    throw new DataError(path, `${kinds}; write the files again with labels of one kind`);
+  }
+  if (!own.declared || !expected.declared || isDeepStrictEqual(own.declared, expected.declared)) return;
+  throw new DataError(path, `declares other classes than ${first}; declare those that hold for all in the README`);
 }

@@ -42,7 +42,7 @@ await runRecipe({
     microBatch: 2,
     learningRate: 1e-3,
     warmupSteps: 20,
-    evaluateEvery: 50,
+    evaluateEvery: 10,
     checkpointEvery: 0.04,
     shrink: "none",
   },

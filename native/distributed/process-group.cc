@@ -1,6 +1,6 @@
 // Process groups of PyTorch's c10d: ranks meet at a TCPStore and exchange tensors through Gloo, both of which are in
 // libtorch; tensors of GPUs go through NCCL where it is built in. A collective starts at once and returns a handle, for
-// which `wait` gives a promise, so that it overlaps with what JavaScript does in the meantime. Collectives work in place;
+// which `waitFor` gives a promise, so that it overlaps with what JavaScript does in the meantime. Collectives work in place;
 // their tensors are kept until they end.
 #include "../addon.h"
 #include "../compat.h"
@@ -286,8 +286,8 @@ void reduce_rows(at::Tensor own, const at::Tensor& parts, c10d::ReduceOp::RedOpT
 } // namespace
 
 // reduceScatter(group, [handle of a tensor of shape [size, …]], [tensor handle], "sum" | "max" | "min") → handle of the work.
-// Gloo of older versions lacks it. There each rank gets its row of all others, and puts the rows together itself: what is
-// sent is the same.
+// Gloo of older versions lacks it, so through Gloo each rank gets its row of all others, and puts the rows together itself:
+// what is sent is the same.
 napi_value reduce_scatter(napi_env env, const Arguments& arguments) {
   auto inputs = to_tensors(env, arguments[1]);
   auto outputs = to_tensors(env, arguments[2]);

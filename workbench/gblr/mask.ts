@@ -47,7 +47,8 @@ const kept = new WeakMap<object, Map<string, GaudiMaskTables>>();
 
 /**
  * The tables of all masks of this length and σ. They are cached between calls, since every step uses them again; those
- * that were not used for longest are evicted, as a product needs the tables of two lengths. The tensors belong to the cache: do not dispose of them.
+ * that were not used for longest are evicted, as a product needs the tables of two lengths. The tensors belong to the
+ * cache: do not dispose of them.
  */
 export function maskTables(options: EdgeOptions): GaudiMaskTables {
   const { backend } = engine();

@@ -105,7 +105,12 @@ export interface Addon {
   allReduce(group: number, tensors: readonly Handle[], reduction: "sum" | "max" | "min"): number;
   broadcast(group: number, tensors: readonly Handle[], root: number): number;
   allGather(group: number, tensors: readonly Handle[], gathered: readonly Handle[]): number;
-  reduceScatter(group: number, tensors: readonly Handle[], own: readonly Handle[], reduction: string): number;
+  reduceScatter(
+    group: number,
+    tensors: readonly Handle[],
+    own: readonly Handle[],
+    reduction: "sum" | "max" | "min",
+  ): number;
   barrier(group: number): number;
   /** resolves when the work has ended, and frees its handle */
   waitFor(work: number): Promise<void>;

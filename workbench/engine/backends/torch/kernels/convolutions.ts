@@ -30,8 +30,10 @@ const channelsFirst = (x: TensorInfo | Handle, g: Geometry): Handle =>
 const channelsBack = (x: Handle, g: Geometry): Handle =>
   g.channelsLast ? permute(x, [0, ...spatialAxes(g).map((i) => i + 2), 1]) : x;
 
-/** (…spatial, in, out) → (out, in, …spatial); depthwise (h, w, in, multiplier) → (in · multiplier, 1, h, w). In
- * bfloat16 if products are. */
+/**
+ * (…spatial, in, out) → (out, in, …spatial); depthwise (h, w, in, multiplier) → (in · multiplier, 1, h, w). In bfloat16
+ * if products are.
+ */
 function filterFirst(filter: TensorInfo, { depthwise }: Geometry, backend: TorchBackend): Handle {
   const held = backend.mixed ? (bfloat16CopyOf(filter) ?? cast(filter, "bfloat16")) : filter;
   if (!depthwise) {
@@ -103,7 +105,7 @@ function withinOutput(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
 
 /** An uninitialized tensor of a shape with the channels first, which are last in memory if those of the convolution are. */
 function unset([batch, channels, ...spatial]: number[], g: Geometry, backend: TorchBackend): Handle {
-  const make = (shape: number[]) => empty(shape, "float32", STRIDED, backend.device);
+  const make = (shape: number[]) => empty(shape, backend.mixed ? "bfloat16" : "float32", STRIDED, backend.device);
   const axes = spatial.map((_, i) => i + 1);
   if (!g.channelsLast) return make([batch as number, channels as number, ...spatial]);
   return permute(make([batch as number, ...spatial, channels as number]), [0, spatial.length + 1, ...axes]);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Command } from "commander";
 import { z } from "zod";
-import { addCalibrationOptions } from "../../workbench/cli/convert-options.ts";
+import { addCalibrationOptions } from "../../workbench/cli/convert/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { optionsOf, readSettings } from "../../workbench/cli/shared/settings.ts";
 import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";

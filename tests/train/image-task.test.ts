@@ -8,7 +8,7 @@ import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { drawMix, type ImageLoader, imageLoader } from "../../workbench/data/images/index.ts";
-import { seedWithin } from "../../workbench/data/random.ts";
+import { seedAt } from "../../workbench/engine/core/random.ts";
 import { classifierLogits } from "../../workbench/models/index.ts";
 import { fit, type ImageTaskOptions, imageTask } from "../../workbench/train/index.ts";
 import { smallResnet, smallVit, VIT } from "../architectures/small-vision.ts";
@@ -62,7 +62,7 @@ forEachEngine("the image task", (_, under) => {
       const batch = await task.read(ITEMS, { seed, step: 0, index: 0 });
       expect(liveTensors().tensors).toBe(before + 2);
       const plain = await loader.read(ITEMS, { seed });
-      const mix = drawMix(mixing, { size: EDGE, seed: seedWithin(seed, 0x6d697865) });
+      const mix = drawMix(mixing, { size: EDGE, seed: seedAt(seed, 0x6d697865) });
       if (!mix) throw new Error("not mixed");
       const each = EDGE * EDGE * 3;
       const own = (y: number, x: number): number => {

@@ -1,5 +1,5 @@
 // `gblr convert`: converts a dense model into a structured one. It runs the same pipeline stages as an experiment; this
-// file composes them and prints the result. The options are in convert-options.ts, the tables in convert-tables.ts.
+// file composes them and prints the result. The options are in convert/options.ts, the tables in convert/tables.ts.
 
 import { basename, resolve } from "node:path";
 import process from "node:process";
@@ -32,8 +32,7 @@ import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
-import { sizeLines, sizesFacts } from "./convert/sizes.ts";
-import { type ConversionCheck, checkedRows, checkLines, openConversionCheck } from "./convert-check.ts";
+import { type ConversionCheck, checkedRows, checkLines, openConversionCheck } from "./convert/check.ts";
 import {
   addCalibrationOptions,
   addCheckOptions,
@@ -44,9 +43,10 @@ import {
   DESCRIPTION,
   isReorderOnly,
   SUMMARY,
-} from "./convert-options.ts";
-import { reorderOnly } from "./convert-order.ts";
-import { printConversion, printPlan, type Written } from "./convert-tables.ts";
+} from "./convert/options.ts";
+import { reorderOnly } from "./convert/order.ts";
+import { sizeLines, sizesFacts } from "./convert/sizes.ts";
+import { printConversion, printPlan, type Written } from "./convert/tables.ts";
 import {
   addInferenceOptions,
   addWeightType,

@@ -1,10 +1,7 @@
 // Random numbers for the transforms of images, the order of texts, and draws of samples. They depend on the seed only, not
 // on the machine or the thread.
 
-import { mixSeed, seedAt, uniform } from "../engine/core/random.ts";
-
-/** Derives the seed of an item, such as an image, from the seed of its batch or data set. */
-export const seedWithin = (seed: number, item: number): number => seedAt(seed, item);
+import { mixSeed, uniform } from "../engine/core/random.ts";
 
 /** A stream of random numbers determined by a seed. */
 export class RandomStream {

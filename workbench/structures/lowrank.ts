@@ -91,7 +91,7 @@ export const lowrank: Structure<LowRankOptions> = defineStructure<LowRankOptions
     return {
       cost: ([rank = 0]) => rank * (nOut + nIn),
       cut: async ([rank = 0]) => ({
-        structure: cutTo(),
+        structure: lowrank,
         parameters: { left: slice(left, [0, 0], [nOut, rank]), right: slice(right, [0, 0], [rank, nIn]) },
       }),
     };
@@ -128,9 +128,6 @@ export async function nearestInOutputs(
   for (const tensor of [lr_weight1, lr_weight2, singularValues]) tensor.dispose();
   return parameters;
 }
-
-/** The structure of a cut matrix. */
-const cutTo = (): Structure => lowrank;
 
 /** An initialization for several sizes: the first ranks of these factors are the best ones of their number. */
 function nestedWith(

@@ -30,7 +30,7 @@ import {
   type Mix,
   type MixSettings,
 } from "../data/images/index.ts";
-import { seedWithin } from "../data/random.ts";
+import { seedAt } from "../engine/core/random.ts";
 import { crossEntropy } from "../engine/ops/index.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
@@ -104,7 +104,7 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
     },
     async read(items, place): Promise<NamedTensorMap> {
       const { pixels, labels, size } = await read(items, place);
-      const mix = drawMix(mixing, { size, seed: seedWithin(place.seed, MIX_STREAM) });
+      const mix = drawMix(mixing, { size, seed: seedAt(place.seed, MIX_STREAM) });
       const images = tensor4d(pixels, [labels.length, size, size, 3]);
       if (!mix) return { pixels: images, labels: tensor1d(labels, "int32") };
       try {

@@ -29,7 +29,7 @@ export interface StreamedWindows {
 }
 
 /** What a task needs to know of its windows. */
-interface WindowSource extends Pick<Task, "length" | "position"> {
+interface WindowSource extends Pick<Task, "length" | "position" | "settings"> {
   context: number;
   read(items: readonly number[], place: ReadOptions): Promise<Int32Array[]>;
 }
@@ -37,18 +37,18 @@ interface WindowSource extends Pick<Task, "length" | "position"> {
 function sourceOf(windows: TokenWindows | StreamedWindows): WindowSource {
   if (!("stream" in windows)) {
     const { length, context } = windows;
-    return { length, context, read: (items) => Promise.all(items.map((item) => windows.read(item))) };
+    return { length, context, settings: {}, read: (items) => Promise.all(items.map((item) => windows.read(item))) };
   }
   const { stream, length } = windows;
   const position = stream.reader();
   const read = (items: readonly number[], place: ReadOptions) => position.take(items.length, place);
-  return { length, context: stream.context, read, position };
+  const { context, contents, shuffled } = stream;
+  return { length, context, settings: { stream: contents, shuffled }, read, position };
 }
 
 /** Creates the task. An item is a window. A batch has `windows`, int32 (items, context + 1). */
 export function languageTask({ model, windows, dropout = true, teacher, settings = {} }: LanguageTaskOptions): Task {
-  const { context, length, position, read } = sourceOf(windows);
-  const streamed = "stream" in windows && { stream: windows.stream.contents, shuffled: windows.stream.shuffled };
+  const { context, length, position, settings: streamed, read } = sourceOf(windows);
   return {
     length,
     ...(position && { position }),

@@ -8,12 +8,12 @@ import { percent } from "../../../hub/text/numbers.ts";
 import type { CheckOutcome } from "../../pipeline/check/check.ts";
 import type { SizeScore } from "../../pipeline/check/sizes.ts";
 import { structureNamed, structures } from "../../structures/registry.ts";
-import type { ConversionCheck } from "../convert-check.ts";
-import type { ConvertVerbOptions } from "../convert-options.ts";
 import { dataOf } from "../shared/check-data.ts";
 import { UsageError } from "../shared/program.ts";
 import { flagOf } from "../shared/settings.ts";
 import { wrap } from "../shared/terminal.ts";
+import type { ConversionCheck } from "./check.ts";
+import type { ConvertVerbOptions } from "./options.ts";
 
 /** Step of the sizes at which ranks are fitted; other sizes are between two of them. */
 const SIZE_STEP = 0.1;

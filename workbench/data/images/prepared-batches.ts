@@ -3,9 +3,9 @@
 
 import os from "node:os";
 import { formatBytes } from "../../../hub/text/numbers.ts";
+import { seedAt } from "../../engine/core/random.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
-import { seedWithin } from "../random.ts";
 import { startPool } from "../worker-pool.ts";
 import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages, roomForDecoded } from "./prepare.ts";
 import { checkTransform, type ImageLoaderOptions } from "./transform.ts";
@@ -81,7 +81,7 @@ export function batchPreparer(
       const job = pool.run({
         items: some,
         places: some.map((_, i) => place(from + i)),
-        seeds: some.map((item) => seedWithin(seed, item)),
+        seeds: some.map((item) => seedAt(seed, item)),
       });
       // A rejection is handled when its batch is finished.
       job.catch(() => {});

@@ -71,30 +71,28 @@ export async function* searchNested(
   const metric = await OutputMetric.of(covariance);
   const { whitened, scale } = await whitenedTo1(target, metric);
   const fits: TileFit[] = [];
-  const fitOf = (layout: Layout) => {
-    const fit = new TileFit(layout, whitened, metric);
-    fits.push(fit);
-    return fit;
-  };
   const priceOf = async (cost: number) => {
     const rank = wholeRank(sides, cost);
-    return { rank, price: (await lowRankOf(whitened, { rank, plain: 0 })).price };
+    return { allowed: cost, rank, price: (await lowRankOf(whitened, { rank, plain: 0 })).price };
+  };
+  const searched = async (layout: Layout, options: ConstructorParameters<typeof LayoutSearch>[1]) => {
+    const fit = new TileFit(layout, whitened, metric);
+    fits.push(fit);
+    const search = new LayoutSearch(fit, options);
+    await search.start();
+    for (let round = 1; round < rounds; round++) await search.round();
+    await search.settle();
+    return { ranks: [...fit.ranks], error: await fit.error() };
   };
   try {
     if (!(scale > 0)) return;
     const layouts = await layoutsFor(sides, target, covariance);
     const steps = layouts.length + anchorsOf(allowed).length + 1;
     let step = 0;
-    const middle = allowed[allowed.length >> 1] as number;
-    const start = { allowed: middle, ...(await priceOf(middle)) };
+    const middle = await priceOf(allowed[allowed.length >> 1] as number);
     let best: { layout: Layout; error: number } | undefined;
     for (const layout of layouts) {
-      const fit = fitOf(layout);
-      const search = new LayoutSearch(fit, start);
-      await search.start();
-      for (let round = 1; round < rounds; round++) await search.round();
-      await search.settle();
-      const error = await fit.error();
+      const { error } = await searched(layout, middle);
       if (best === undefined || error < best.error) best = { layout, error };
       yield { type: "progress", step: ++step, steps, error };
     }
@@ -102,13 +100,9 @@ export async function* searchNested(
     const anchors: Anchor[] = [];
     for (const cost of anchorsOf(allowed)) {
       const [{ ranks: most } = {}] = anchors;
-      const fit = fitOf(layout);
-      const search = new LayoutSearch(fit, { allowed: cost, ...(await priceOf(cost)), ...(most && { most }) });
-      await search.start();
-      for (let round = 1; round < rounds; round++) await search.round();
-      await search.settle();
-      anchors.unshift({ cost, ranks: [...fit.ranks] });
-      yield { type: "progress", step: ++step, steps, error: await fit.error() };
+      const { ranks, error } = await searched(layout, { ...(await priceOf(cost)), ...(most && { most }) });
+      anchors.unshift({ cost, ranks });
+      yield { type: "progress", step: ++step, steps, error };
     }
     const fitted: Fitted = { layout, metric, whitened };
     const ranks = allowed.map((cost) => ranksBetween(layout, anchors, cost));

@@ -20,7 +20,7 @@ import { MissingSplitError } from "../../data/index.ts";
 import type { Source } from "../fetch.ts";
 import { type ExperimentContext, lastEvent, type PipelineEvent, SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
-import { streamedClasses, streamedTraining } from "./streamed-images.ts";
+import { classesOfStream, streamedTraining } from "./streamed-images.ts";
 
 /** The images of an experiment. Must be closed. */
 export interface ImageSets {
@@ -168,7 +168,7 @@ export async function* classesOf(
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<PipelineEvent, readonly string[]> {
-  if (settings.stream) return streamedClasses(data, settings, context);
+  if (settings.stream) return classesOfStream(data, settings, context);
   return (yield* opened(settings.trainSplit, { data }, settings, context)).classes;
 }
 

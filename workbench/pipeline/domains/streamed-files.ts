@@ -42,11 +42,12 @@ export interface StreamedFiles {
  * @param items what is held out, e.g. `windows`
  * @throws SettingsError for those that a stream does not have
  */
-export function checkStream({ trainLimit, trainSplit, limit, ...settings }: ExperimentSettings, items: string): void {
+export function checkStream(settings: ExperimentSettings, items: string): void {
+  const { trainLimit, trainSplit, limit } = settings;
   if (trainLimit !== undefined) {
     throw new SettingsError("--train-limit and --stream exclude each other: a stream is read until its steps are done");
   }
-  if (holdsOut({ trainSplit, ...settings }) && limit === undefined) {
+  if (holdsOut(settings) && limit === undefined) {
     throw new SettingsError(`--limit is needed to evaluate on ${trainSplit}, of which so many ${items} are held out`);
   }
 }

@@ -51,7 +51,7 @@ export async function* streamedTraining(
 }
 
 /** The names of the classes of the training split. @throws DataError if the data set does not declare them */
-export async function streamedClasses(
+export async function classesOfStream(
   data: Source,
   settings: ImageSettings,
   context: StreamContext,

@@ -1,12 +1,12 @@
 // The tables that `gblr convert` prints: the plan and the result, with a row for each layer, and the totals of the
 // converted layers and of the whole model.
 
-import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
-import type { Counts } from "../architectures/count.ts";
-import type { Conversion } from "../compress/convert.ts";
-import type { ConversionPlan, PlanTotals } from "../compress/plan.ts";
-import { shortName } from "../report/layer-names.ts";
-import { type Cell, type Palette, table } from "./shared/terminal.ts";
+import { formatBytes, formatCount, formatDuration, percent } from "../../../hub/text/numbers.ts";
+import type { Counts } from "../../architectures/count.ts";
+import type { Conversion } from "../../compress/convert.ts";
+import type { ConversionPlan, PlanTotals } from "../../compress/plan.ts";
+import { shortName } from "../../report/layer-names.ts";
+import { type Cell, type Palette, table } from "../shared/terminal.ts";
 
 const LONGEST_NAME = 48;
 

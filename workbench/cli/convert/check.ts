@@ -1,22 +1,22 @@
 // The check of `gblr convert --check`: opens its data and the record of its measurements, and describes its result as
 // text. The work is done in pipeline/check.
 
-import { valueText } from "../../hub/card/comparison.ts";
-import { percent } from "../../hub/text/numbers.ts";
-import type { Engine } from "../engine/core/types.ts";
-import type { Model } from "../models/index.ts";
-import type { CheckOutcome } from "../pipeline/check/check.ts";
-import { type OpenCheck, openCheck } from "../pipeline/check/open-check.ts";
-import { CheckRecord, folderState } from "../pipeline/check/record.ts";
-import type { Source } from "../pipeline/fetch.ts";
-import { costFacts, sizeOnDisk } from "../pipeline/measure.ts";
-import type { CheckedRows } from "../pipeline/results/conversion-results.ts";
-import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { dense } from "../structures/dense.ts";
-import type { ConvertVerbOptions } from "./convert-options.ts";
-import { checkSettingsOf, comparedLine } from "./shared/check-data.ts";
-import { wrap } from "./shared/terminal.ts";
-import { versionsOf } from "./shared/versions.ts";
+import { valueText } from "../../../hub/card/comparison.ts";
+import { percent } from "../../../hub/text/numbers.ts";
+import type { Engine } from "../../engine/core/types.ts";
+import type { Model } from "../../models/index.ts";
+import type { CheckOutcome } from "../../pipeline/check/check.ts";
+import { type OpenCheck, openCheck } from "../../pipeline/check/open-check.ts";
+import { CheckRecord, folderState } from "../../pipeline/check/record.ts";
+import type { Source } from "../../pipeline/fetch.ts";
+import { costFacts, sizeOnDisk } from "../../pipeline/measure.ts";
+import type { CheckedRows } from "../../pipeline/results/conversion-results.ts";
+import type { PipelineEvent, StageContext } from "../../pipeline/stage.ts";
+import { dense } from "../../structures/dense.ts";
+import { checkSettingsOf, comparedLine } from "../shared/check-data.ts";
+import { wrap } from "../shared/terminal.ts";
+import { versionsOf } from "../shared/versions.ts";
+import type { ConvertVerbOptions } from "./options.ts";
 
 /** The opened check of a conversion. Its data must be closed. */
 export interface ConversionCheck {

@@ -13,19 +13,19 @@ import {
   ORDERS,
   SYMMETRY_KINDS,
   type SymmetryKind,
-} from "../compress/index.ts";
-import { EngineError } from "../engine/core/errors.ts";
-import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { WHITENINGS, type Whitening, widthValues } from "../gblr/init/index.ts";
-import type { WeightType } from "../models/index.ts";
-import type { CalibrationSettings } from "../pipeline/calibration/calibrate.ts";
-import { NO_ORDER } from "../pipeline/reorder.ts";
-import { structureNamed, structures } from "../structures/registry.ts";
-import { checkSizes, sizesIn } from "./convert/sizes.ts";
-import { addCheckData, type CheckFlags, expectCheckData, expectDataset } from "./shared/check-data.ts";
-import { countFrom, numberFrom, share } from "./shared/options.ts";
-import { UsageError } from "./shared/program.ts";
-import { AliasOption } from "./shared/settings.ts";
+} from "../../compress/index.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import type { OpenEngineOptions } from "../../engine/core/types.ts";
+import { WHITENINGS, type Whitening, widthValues } from "../../gblr/init/index.ts";
+import type { WeightType } from "../../models/index.ts";
+import type { CalibrationSettings } from "../../pipeline/calibration/calibrate.ts";
+import { NO_ORDER } from "../../pipeline/reorder.ts";
+import { structureNamed, structures } from "../../structures/registry.ts";
+import { addCheckData, type CheckFlags, expectCheckData, expectDataset } from "../shared/check-data.ts";
+import { countFrom, numberFrom, share } from "../shared/options.ts";
+import { UsageError } from "../shared/program.ts";
+import { AliasOption } from "../shared/settings.ts";
+import { checkSizes, sizesIn } from "./sizes.ts";
 
 export const SUMMARY = "compress a model: replace its linear layers by structured layers";
 

@@ -2,10 +2,10 @@
 // layer.
 
 import process from "node:process";
-import { formatBytes } from "../../hub/text/numbers.ts";
-import { openCalibration } from "../pipeline/calibration/calibrate.ts";
-import { fetchModel } from "../pipeline/fetch.ts";
-import { load } from "../pipeline/load.ts";
+import { formatBytes } from "../../../hub/text/numbers.ts";
+import { openCalibration } from "../../pipeline/calibration/calibrate.ts";
+import { fetchModel } from "../../pipeline/fetch.ts";
+import { load } from "../../pipeline/load.ts";
 import {
   type Reordered,
   type ReorderRequest,
@@ -13,12 +13,12 @@ import {
   reorderedLines,
   reorderTexts,
   requestOf,
-} from "../pipeline/reorder.ts";
-import { baseOf, type Saved, save } from "../pipeline/save.ts";
-import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { type ConvertVerbOptions, calibrationSettingsOf } from "./convert-options.ts";
-import { openEngineFor } from "./shared/options.ts";
-import { expectPlaceForModel, runStages } from "./shared/stages.ts";
+} from "../../pipeline/reorder.ts";
+import { baseOf, type Saved, save } from "../../pipeline/save.ts";
+import type { PipelineEvent, StageContext } from "../../pipeline/stage.ts";
+import { openEngineFor } from "../shared/options.ts";
+import { expectPlaceForModel, runStages } from "../shared/stages.ts";
+import { type ConvertVerbOptions, calibrationSettingsOf } from "./options.ts";
 
 /** Runs the verb. The options are checked. */
 export async function reorderOnly(name: string, options: ConvertVerbOptions): Promise<void> {

@@ -19,6 +19,7 @@ import { pullAll } from "../../hub/pull/pulling.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { parquetFile } from "../write-parquet.ts";
 import { shardsAt, writeImages } from "./images.ts";
+import { refusalOf } from "./refusal.ts";
 
 const at = temporaryFolder();
 const counted = { open: 0, bytes: 0 };
@@ -287,14 +288,9 @@ describe("classes of a stream", () => {
 
 describe("a stream of images is refused in one line", () => {
   const refusal = async (make: () => Promise<unknown>): Promise<string> => {
-    const error = await make().then(
-      () => undefined,
-      (thrown: Error) => thrown,
-    );
-    expect(error?.name).toBe("DataError");
-    expect(error?.message).not.toContain("\n");
+    const message = await refusalOf(make);
     expect(counted.open).toBe(0);
-    return error?.message ?? "";
+    return message;
   };
 
   test("for a shard that is cut short, before anything is read of others", async () => {

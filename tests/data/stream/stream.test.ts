@@ -19,6 +19,7 @@ import { textWindows } from "../../../workbench/data/stream/text-windows.ts";
 import type { Tokenizer } from "../../../workbench/data/types.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { parquetFile } from "../write-parquet.ts";
+import { refusalOf } from "./refusal.ts";
 import { byteTokenizer, CONTEXT, filesAt, rowText, writeRows } from "./rows.ts";
 
 const at = temporaryFolder();
@@ -279,14 +280,9 @@ describe("a stream of windows", () => {
 
 describe("a stream is refused in one line", () => {
   const refusal = async (make: () => Promise<unknown>): Promise<string> => {
-    const error = await make().then(
-      () => undefined,
-      (thrown: Error) => thrown,
-    );
-    expect(error?.name).toBe("DataError");
-    expect(error?.message).not.toContain("\n");
+    const message = await refusalOf(make);
     expect(counted.open).toBe(0);
-    return error?.message ?? "";
+    return message;
   };
 
   test("for fewer row groups than lanes", async () => {

@@ -58,21 +58,24 @@ export async function runDeclared(): Promise<{ passed: number; failed: number }>
 }
 
 async function runGroup(group: Group, path: string[], counts: { passed: number; failed: number }): Promise<void> {
-  for (const prepare of group.before) await prepare();
+  for (const prepare of group.before) await attempt(prepare, [...path, "before its tests"].join(" > "), counts);
   for (const entry of group.entries) {
     const name = [...path, entry.name];
     if ("entries" in entry) await runGroup(entry, name, counts);
-    else await runTest(entry.run, name.join(" > "), counts);
+    else if (await attempt(entry.run, name.join(" > "), counts)) counts.passed++;
   }
-  for (const finish of group.after) await finish();
+  for (const finish of group.after) await attempt(finish, [...path, "after its tests"].join(" > "), counts);
 }
 
-async function runTest(run: Body, name: string, counts: { passed: number; failed: number }): Promise<void> {
+/** Runs a test, or what comes before or after tests: false, counted and printed, if it fails. */
+async function attempt(run: Body, name: string, counts: { failed: number }): Promise<boolean> {
   try {
     await run();
-    counts.passed++;
+    return true;
   } catch (error) {
     counts.failed++;
-    console.log(`failed: ${name}\n  ${(error as Error).message.split("\n").join("\n  ")}`);
+    const { message, stack = message } = error as Error;
+    console.log(`failed: ${name}\n  ${stack.split("\n").join("\n  ")}`);
+    return false;
   }
 }
